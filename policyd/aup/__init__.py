@@ -1,0 +1,1 @@
+"""The acceptable-use policy: whom a limit holds to, what counts, and what is answered."""

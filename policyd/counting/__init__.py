@@ -1,0 +1,1 @@
+"""Exact counts in sliding, bucketed windows of time."""

@@ -1,0 +1,1 @@
+"""Postfix's policy delegation protocol: bytes to requests, verdicts to bytes."""

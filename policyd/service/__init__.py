@@ -1,0 +1,1 @@
+"""The outer ring: sockets, signals, timers and the log, on Twisted."""
