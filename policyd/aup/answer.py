@@ -1,0 +1,92 @@
+"""From exceeded limits to the one answer: which of them speaks, and in what words."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from policyd.aup.applied import Applied
+from policyd.aup.facts import Facts
+from policyd.aup.policy import Action, EndSession, Mode, Policy, Strength
+from policyd.aup.wording import duration
+from policyd.clock import WallTime
+from policyd.counting.counters import Claim, Figures
+from policyd.protocol.reply import ROOM, Verdict, starts_over
+from policyd.protocol.request import Request, Stage
+
+
+class Excess(NamedTuple):
+    """One limit that a step would exceed, and by which claim."""
+
+    applied: Applied
+    claim: Claim
+    figures: Figures
+
+    @property
+    def action(self) -> Action:
+        """The action: for good where no waiting would help, as *asked* alone is too much."""
+        action = self.applied.limit.action
+        if action.strength is Strength.DEFER and self.figures.asked > self.applied.max:
+            return action.made_permanent()
+        return action
+
+    @property
+    def answers(self) -> bool:
+        """Whether this refuses mail, as opposed to only being noted."""
+        return self.applied.limit.answers
+
+    @property
+    def speaks(self) -> bool:
+        """Whether Postfix is told: a WARN and a HOLD are, an observing limit is not."""
+        return self.applied.limit.mode is Mode.ENFORCE
+
+
+def strongest(excesses: Iterable[Excess]) -> Excess | None:
+    """Return the one whose answer is given: the strongest, then the first in the rule file."""
+    return max(excesses, key=lambda excess: excess.action.strength, default=None)
+
+
+def verdict(
+    excess: Excess, policy: Policy, facts: Facts, request: Request, now: WallTime
+) -> Verdict:
+    """Return what *excess* makes the answer to *request*."""
+    stage = request.stage or Stage.END_OF_MESSAGE
+    limit, action = excess.applied.limit, excess.action
+    wording = limit.text if action == limit.action else limit.permanent_text
+    values = {
+        "account": facts.account,
+        "domain": facts.domain,
+        "sender": request["sender"] or "<>",
+        "recipient": request["recipient"],
+        "client_address": facts.client_address,
+        "used": str(excess.figures.total),
+        "asked": str(excess.figures.asked),
+        "max": str(excess.applied.max),
+        "window": duration(limit.window),
+        "aup_url": policy.organization.aup_url,
+        "contact": policy.organization.contact,
+        "organization": policy.organization.name,
+        "limit": limit.id,
+        "title": limit.title,
+    }
+    if "retry_after" in wording.placeholders:
+        values["retry_after"] = duration(_retry_after(excess, now))
+    return Verdict(
+        _verb(action, policy, request),
+        action.status,
+        wording.expand(values, ROOM[stage]),
+    )
+
+
+def _verb(action: Action, policy: Policy, request: Request) -> str:
+    """Return the verb or code; one that ends the session where Postfix could not go on."""
+    if request.stage is Stage.RCPT or not action.refuses or policy.end_session is EndSession.NO:
+        return action.verb
+    if policy.end_session is EndSession.AUTO and starts_over(request["mail_version"]):
+        return action.verb
+    return "521" if action.strength is Strength.REJECT else "421"
+
+
+def _retry_after(excess: Excess, now: WallTime) -> float:
+    """Return in how many seconds there is room again, if nothing is sent meanwhile."""
+    applied, figures = excess.applied, excess.figures
+    room = applied.counter.falls_by(excess.claim.key, figures.total - applied.max, now)
+    return applied.limit.window if room is None else room - now

@@ -1,0 +1,386 @@
+"""Deciding: one request in, one verdict out, and what happened (POLICY.md "Deciding").
+
+At RCPT nothing is counted. A sender who is over a limit already is told at the first recipient,
+and limits that refuse single recipients reserve. At END-OF-MESSAGE every limit is tested with the
+transaction's own set of recipients; then the message is counted under every one of them, or it is
+refused and counted under none. Both happen in one synchronous call, so that messages in flight
+never see each other half counted.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from policyd.aup import answer
+from policyd.aup.address import fold_address
+from policyd.aup.answer import Excess, strongest
+from policyd.aup.applied import Applied, Recipient
+from policyd.aup.counts import Counts
+from policyd.aup.event import Decided, Event, Exceeded
+from policyd.aup.facts import Facts
+from policyd.aup.policy import Exemption, LikenessBy, Limit, Override, Policy, Refuse
+from policyd.aup.transaction import LONGEST_HOLD, Connection, Transaction, Transactions
+from policyd.clock import Instant, MonotonicTime, WallTime
+from policyd.counting.counters import Claim, Figures
+from policyd.counting.distinct import Hasher
+from policyd.protocol.reply import PASS, Verdict
+from policyd.protocol.request import Request, Stage
+
+VERDICTS_KEPT: Final = 300.0
+"""Seconds for which a repeated END-OF-MESSAGE gets the same answer and counts nothing."""
+
+MOST_STAND_INS: Final = 100_000
+"""Recipients that a bare recipient_count stands for at most; no Postfix accepts as many."""
+
+_ONE_BYTE: Final = 1
+"""The least that a message is; its size is not known at RCPT."""
+
+_VerdictKey = tuple[str, str, str, int, int]
+
+
+class Decision(NamedTuple):
+    """The answer to one request, and what happened."""
+
+    verdict: Verdict
+    events: Sequence[Event] = ()
+
+
+class Engine:
+    """The policy at work: it decides requests and holds the counts.
+
+    With *trace* set each decision tells its arithmetic in an event.
+    """
+
+    def __init__(self, policy: Policy, hasher: Hasher) -> None:
+        self.trace = False
+        self.counts = Counts(policy, hasher)
+        self.transactions = Transactions()
+        self._policy = policy
+        self._hasher = hasher
+        self._verdicts: dict[_VerdictKey, tuple[MonotonicTime, Verdict]] = {}
+
+    @property
+    def policy(self) -> Policy:
+        """The rules that are obeyed."""
+        return self._policy
+
+    def decide(self, request: Request, connection: Connection, now: Instant) -> Decision:
+        """Return the answer to *request*, which arrived on *connection*."""
+        stage = request.stage
+        if stage is None:
+            return self._decision(request, PASS)
+        if stage is Stage.END_OF_MESSAGE:
+            key = (
+                connection.host,
+                request["instance"],
+                request["queue_id"],
+                request.recipient_count,
+                request.size,
+            )
+            kept = self._verdicts.get(key)
+            if kept is not None and now.monotonic < kept[0] + VERDICTS_KEPT:
+                return self._decision(request, kept[1])
+            decision = self._at_end(request, self._transaction(request, connection, now), now)
+            if key[1]:
+                self._verdicts.pop(key, None)  # the oldest stand first
+                self._verdicts[key] = (now.monotonic, decision.verdict)
+            return decision
+        return self._at_rcpt(request, self._transaction(request, connection, now), now)
+
+    def disconnect(self, connection: Connection, now: Instant) -> None:
+        """Note that *connection* was closed; its transaction may come back on another."""
+        self.transactions.leave(connection, now.monotonic)
+
+    def obey(self, policy: Policy, now: Instant) -> list[str]:
+        """Go on under a changed *policy*; return the ids of the limits that start empty.
+
+        Open transactions keep their recipients and are held to the new rules.
+        """
+        for transaction in self.transactions:
+            transaction.release()
+        emptied = self.counts.obey(policy, now.wall)
+        self._policy = policy
+        for transaction in self.transactions:
+            self._apply(transaction, Facts(transaction.facts.request, policy.accounts), now.wall)
+            transaction.refusal = None
+            recipients = [self._recipient(transaction, a) for a in transaction.recipients]
+            transaction.recipients = {recipient.address: recipient for recipient in recipients}
+            if now.monotonic < transaction.opened + LONGEST_HOLD:
+                for applied in transaction.applied:
+                    self._hold_again(transaction, applied)
+        return emptied
+
+    def tidy(self, now: Instant, at_most: int) -> int:
+        """Let time pass and forget what is over; do up to *at_most* steps and return how many."""
+        done = self.transactions.tidy(now.monotonic, at_most)
+        while self._verdicts and done < at_most:
+            key = next(iter(self._verdicts))
+            if now.monotonic < self._verdicts[key][0] + VERDICTS_KEPT:
+                break
+            del self._verdicts[key]
+            done += 1
+        return done + self.counts.tidy(now.wall, at_most - done)
+
+    def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
+        transaction.rcpt_seen = True
+        if transaction.exempt:
+            return self._decision(request, PASS, transaction.facts)
+        if transaction.refusal is not None:
+            return self._refusal(transaction.refusal, request, transaction, now)
+        recipient = self._recipient(transaction, request["recipient"])
+        if recipient.address in transaction.recipients:
+            return self._decision(request, PASS, transaction.facts)
+        test = _Test(now.wall)
+        if not transaction.recipients:
+            self._test_first(transaction, recipient, test)
+            if (excess := strongest(test.excesses)) is not None:
+                transaction.refusal = excess
+                return self._refusal(excess, request, transaction, now, test)
+        self._test_each(transaction, recipient, test)
+        if (refused := strongest(e for e in test.excesses if e.answers)) is not None:
+            return self._refusal(refused, request, transaction, now, test)
+        for excess in test.excesses:
+            transaction.noted.add(excess.applied.limit.id)
+            transaction.release(excess.applied)
+        for applied, claims, _ in test.passed:
+            if applied.limit.refuse is Refuse.RECIPIENT:
+                transaction.reserve(applied, claims)
+        transaction.recipients[recipient.address] = recipient
+        return self._noting(request, transaction, now, test)
+
+    def _test_first(self, transaction: Transaction, recipient: Recipient, test: "_Test") -> None:
+        """Test what has no room for the first recipient, and so for no message (rule 2)."""
+        for applied in transaction.applied:
+            limit = applied.limit
+            if limit.refuse is Refuse.MESSAGE and limit.answers and self._known_at_rcpt(applied):
+                likeness = self._likeness(applied, _ONE_BYTE, test.now)
+                test.run(applied, applied.claims((recipient,), likeness, _ONE_BYTE))
+
+    def _test_each(self, transaction: Transaction, recipient: Recipient, test: "_Test") -> None:
+        """Test the limits that refuse single recipients (rule 3)."""
+        for applied in transaction.applied:
+            limit = applied.limit
+            if limit.refuse is Refuse.RECIPIENT and limit.id not in transaction.noted:
+                likeness = self._likeness(applied, _ONE_BYTE, test.now)
+                claims = applied.claims((recipient,), likeness, _ONE_BYTE)
+                test.run(applied, transaction.not_held(applied, claims))
+
+    def _at_end(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
+        if transaction.exempt:
+            self.transactions.close(transaction)
+            return self._decision(request, PASS, transaction.facts)
+        recipients = self._settled(request, transaction)
+        size = transaction.size(request)
+        transaction.release()  # from here on the set itself is what is asked
+        test = _Test(now.wall)
+        for applied in transaction.applied:
+            if applied.limit.id not in transaction.noted:
+                likeness = self._likeness(applied, size, now.wall)
+                test.run(applied, applied.claims(recipients, likeness, size))
+        if (refused := strongest(e for e in test.excesses if e.answers)) is not None:
+            transaction.start_over(request)
+            return self._refusal(refused, request, transaction, now, test)
+        for applied, claims, _ in test.passed:
+            if applied.scope is not None and claims:
+                # the group is opened only now; under its name the message is counted
+                kind, name = applied.scope
+                likeness = self.counts.groups[kind].join(name, size, now.wall)
+                claims = applied.claims(recipients, likeness, size)  # noqa: PLW2901
+            for claim in claims:
+                applied.counter.commit(claim, now.wall)
+        self.transactions.close(transaction)
+        return self._noting(request, transaction, now, test)
+
+    def _transaction(self, request: Request, connection: Connection, now: Instant) -> Transaction:
+        """Return the transaction of *request*, a new one if need be."""
+        instance = request["instance"]
+        found = self.transactions.find(connection, instance)
+        if found is None:
+            facts = Facts(request, self._policy.accounts)
+            found = Transaction(connection.host, instance, facts, now.monotonic)
+            self._apply(found, facts, now.wall)
+            self.transactions.open(connection, found)
+        return found
+
+    def _apply(self, transaction: Transaction, facts: Facts, now: WallTime) -> None:
+        """Work out which limits hold to *transaction*, once for all of its requests."""
+        policy = self._policy
+        transaction.facts = facts
+        exemptions = [e for e in _in_force(policy.exemptions, now) if e.match.matches(facts)]
+        transaction.exempt = any(not e.match.on_recipient for e in exemptions)
+        transaction.exempt_recipients = [e.match for e in exemptions if e.match.on_recipient]
+        if transaction.exempt:
+            transaction.applied = ()
+            return
+        overrides = [
+            override
+            for override in _in_force(policy.overrides, now)
+            if override.match.matches(facts)
+        ]
+        transaction.applied = [
+            Applied(limit, self.counts.counter(limit), most, facts)
+            for limit in policy.limits
+            if limit.applies_to(facts) and (most := _most(limit, overrides)) is not None
+        ]
+
+    def _recipient(self, transaction: Transaction, address: str) -> Recipient:
+        policy = self._policy
+        folded = fold_address(address, policy.recipient_extension)
+        return Recipient(
+            folded,
+            self._hasher(folded),
+            external=policy.local.is_external(folded),
+            exempt=any(m.matches_recipient(folded) for m in transaction.exempt_recipients),
+        )
+
+    def _settled(self, request: Request, transaction: Transaction) -> Sequence[Recipient]:
+        """Return the recipients that Postfix accepted (rule 5)."""
+        count = transaction.recipient_count(request)
+        only = request["recipient"] if request.recipient_count == 1 else ""
+        if not transaction.rcpt_seen:
+            return self._stand_ins(request, transaction, only, count)
+        if only and transaction.recipients:
+            return (self._recipient(transaction, only),)
+        return list(transaction.recipients.values())[:count]
+
+    def _stand_ins(
+        self, request: Request, transaction: Transaction, only: str, count: int
+    ) -> Sequence[Recipient]:
+        """Return what stands for recipients that we were not asked about: external, distinct."""
+        if only:
+            return (self._recipient(transaction, only),)
+        names = (
+            f"? {number} {request['queue_id']} {transaction.instance}"
+            for number in range(min(count, MOST_STAND_INS))
+        )
+        return [Recipient(n, self._hasher(n), external=True, exempt=False) for n in names]
+
+    def _likeness(self, applied: Applied, size: int, now: WallTime) -> str:
+        """Return what a message of *size* is like for *applied*; empty if it is like no other."""
+        if applied.scope is None:
+            return ""
+        kind, name = applied.scope
+        return self.counts.groups[kind].find(name, size, now) or ""
+
+    def _known_at_rcpt(self, applied: Applied) -> bool:
+        """Tell whether the key of *applied* is known before the message is."""
+        return applied.scope is None or self._policy.likeness.by is LikenessBy.ANY
+
+    def _hold_again(self, transaction: Transaction, applied: Applied) -> None:
+        """Reserve under changed rules what *transaction* holds already."""
+        limit = applied.limit
+        if limit.refuse is not Refuse.RECIPIENT or limit.id in transaction.noted:
+            return
+        for recipient in transaction.recipients.values():
+            likeness = self._likeness(applied, _ONE_BYTE, WallTime(0))
+            claims = applied.claims((recipient,), likeness, _ONE_BYTE)
+            transaction.reserve(applied, transaction.not_held(applied, claims))
+
+    def _refusal(
+        self,
+        excess: Excess,
+        request: Request,
+        transaction: Transaction,
+        now: Instant,
+        test: "_Test | None" = None,
+    ) -> Decision:
+        event = self._exceeded(excess, request, transaction.facts, now, refused=True)
+        return self._decision(request, event.verdict, transaction.facts, test, (event,))
+
+    def _noting(
+        self, request: Request, transaction: Transaction, now: Instant, test: "_Test"
+    ) -> Decision:
+        """Return a pass, or what a WARN or HOLD has to say, and note what was exceeded."""
+        events = [
+            self._exceeded(excess, request, transaction.facts, now, refused=False)
+            for excess in test.excesses
+        ]
+        spoken = strongest(excess for excess in test.excesses if excess.speaks)
+        verdict = PASS if spoken is None else events[test.excesses.index(spoken)].verdict
+        return self._decision(request, verdict, transaction.facts, test, tuple(events))
+
+    def _exceeded(
+        self, excess: Excess, request: Request, facts: Facts, now: Instant, *, refused: bool
+    ) -> Exceeded:
+        return Exceeded(
+            refused=refused,
+            stage=request.stage or Stage.END_OF_MESSAGE,
+            limit=excess.applied.limit,
+            most=excess.applied.max,
+            key=excess.claim.key,
+            figures=excess.figures,
+            verdict=answer.verdict(excess, self._policy, facts, request, now.wall),
+            account=facts.account,
+            domain=facts.domain,
+            request=request,
+        )
+
+    def _decision(
+        self,
+        request: Request,
+        verdict: Verdict,
+        facts: Facts | None = None,
+        test: "_Test | None" = None,
+        events: tuple[Event, ...] = (),
+    ) -> Decision:
+        if self.trace:
+            decided = Decided(
+                verdict=verdict,
+                account="" if facts is None else facts.account,
+                request=request,
+                figures=() if test is None else tuple(test.figures()),
+            )
+            events = (*events, decided)
+        return Decision(verdict, events)
+
+    def _check(self) -> None:
+        """Assert the invariants of all that is held."""
+        self.counts._check()
+        self.transactions._check()
+
+
+class _Test:
+    """Every limit tested, before any is counted."""
+
+    __slots__ = ("excesses", "now", "passed")
+
+    def __init__(self, now: WallTime) -> None:
+        self.now = now
+        self.excesses: list[Excess] = []
+        self.passed: list[tuple[Applied, Sequence[Claim], Figures | None]] = []
+
+    def run(self, applied: Applied, claims: Sequence[Claim]) -> None:
+        """Test *claims*; of several the one that comes to the most speaks."""
+        worst: Claim | None = None
+        figures: Figures | None = None
+        for claim in claims:
+            these = applied.counter.figures(claim, self.now)
+            if figures is None or these.total > figures.total:
+                worst, figures = claim, these
+        if worst is not None and figures is not None and figures.total > applied.max:
+            self.excesses.append(Excess(applied, worst, figures))
+        else:
+            self.passed.append((applied, claims, figures))
+
+    def figures(self) -> Iterator[tuple[str, Figures, int]]:
+        """Yield what was tested: id of the limit, figures, maximum."""
+        for applied, _, figures in self.passed:
+            if figures is not None:
+                yield applied.limit.id, figures, applied.max
+        for applied, _, figures in self.excesses:
+            yield applied.limit.id, figures, applied.max
+
+
+_Ending = TypeVar("_Ending", Exemption, Override)
+
+
+def _in_force(rules: Iterable[_Ending], now: WallTime) -> Iterator[_Ending]:
+    """Yield the *rules* that have not ended."""
+    return (rule for rule in rules if rule.until is None or now < rule.until)
+
+
+def _most(limit: Limit, overrides: Iterable[Override]) -> int | None:
+    """Return the maximum of *limit* under the first override that speaks of it; None for none."""
+    for override in overrides:
+        if (pattern := override.pattern_for(limit.id)) is not None:
+            return override.limits[pattern]
+    return limit.max

@@ -1,0 +1,134 @@
+"""Which messages are alike, told by their size.
+
+The policy protocol shows no content. A mail merge has one size, give or take a name, and so
+messages of one scope (an account, or a domain) are put into groups by size: a message joins the
+live group whose first size is nearest, within the tolerance, and opens one otherwise. It is a
+heuristic; a sender who pads his mail defeats it.
+
+All groups of all scopes stand in one sorted map, (scope, first size) -> group.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from sortedcontainers import SortedDict
+
+from policyd.aup.policy import Likeness, LikenessBy
+from policyd.clock import WallTime
+
+EVERYTHING: Final = "any"
+"""The group of all messages when the rule file says ``by: any``."""
+
+
+class Group(NamedTuple):
+    """A group of messages that are alike.
+
+    *serial* names it for good, *size* is that of its first message, *last* when it was prolonged.
+    """
+
+    scope: str
+    size: int
+    serial: int
+    last: WallTime
+
+
+class Groups:
+    """The live groups; they live *life* seconds after they were last prolonged."""
+
+    def __init__(self, likeness: Likeness, life: float) -> None:
+        self._likeness = likeness
+        self._life = life
+        self._groups: SortedDict[tuple[str, int], Group] = SortedDict()
+        self._queue: deque[Group] = deque()  # every group once, by when it may have ended
+        self._next_serial = 1
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def obey(self, likeness: Likeness, life: float) -> None:
+        """Go on under changed rules, with the groups that there are."""
+        self._likeness = likeness
+        self._life = life
+
+    def find(self, scope: str, size: int, now: WallTime) -> str | None:
+        """Return the likeness of a message of *size* bytes; None if it is like no other yet."""
+        if self._likeness.by is LikenessBy.ANY:
+            return EVERYTHING
+        group = self._nearest(scope, size, now)
+        return None if group is None else str(group.serial)
+
+    def join(self, scope: str, size: int, now: WallTime) -> str:
+        """Return the likeness of a message that is committed: its group is prolonged, or opened."""
+        if self._likeness.by is LikenessBy.ANY:
+            return EVERYTHING
+        group = self._nearest(scope, size, now)
+        if group is None:
+            group = Group(scope, size, self._next_serial, now)
+            self._next_serial += 1
+            self._queue.append(group)
+        else:
+            group = group._replace(last=now)
+        self._groups[group.scope, group.size] = group
+        return str(group.serial)
+
+    def tidy(self, now: WallTime, at_most: int) -> int:
+        """Forget groups that have ended; look at up to *at_most* and return how many."""
+        done = 0
+        while self._queue and done < at_most and not self._lives(self._queue[0], now):
+            queued = self._queue.popleft()
+            done += 1
+            group = self._groups.get((queued.scope, queued.size))
+            if group is None or group.serial != queued.serial:
+                continue
+            if self._lives(group, now):
+                self._queue.append(group)
+            else:
+                del self._groups[group.scope, group.size]
+        return done
+
+    def dump(self) -> Iterator[Group]:
+        """Yield the groups, oldest first."""
+        return iter(sorted(self._groups.values(), key=lambda group: group.serial))
+
+    def restore(self, groups: Iterable[Group]) -> None:
+        """Take what *dump* gave."""
+        for group in groups:
+            self._groups[group.scope, group.size] = group
+            self._next_serial = max(self._next_serial, group.serial + 1)
+        self._queue = deque(sorted(self._groups.values(), key=lambda group: group.last))
+
+    def _nearest(self, scope: str, size: int, now: WallTime) -> Group | None:
+        at = self._groups.bisect_left((scope, size))
+        below = self._first_alike(range(at - 1, -1, -1), scope, size, now)
+        above = self._first_alike(range(at, len(self._groups)), scope, size, now)
+        return min(
+            (group for group in (below, above) if group is not None),
+            key=lambda group: (abs(group.size - size), group.serial),
+            default=None,
+        )
+
+    def _first_alike(self, places: range, scope: str, size: int, now: WallTime) -> Group | None:
+        """Return the first live group at *places* of the map, which lead away from *size*."""
+        for place in places:
+            group = self._groups.peekitem(place)[1]
+            if group.scope != scope or abs(group.size - size) > self._tolerance(group):
+                return None
+            if self._lives(group, now):
+                return group
+        return None
+
+    def _tolerance(self, group: Group) -> float:
+        tolerance = self._likeness.tolerance
+        return group.size * tolerance / 100 if self._likeness.percent else tolerance
+
+    def _lives(self, group: Group, now: WallTime) -> bool:
+        return group.last + self._life > now
+
+    def _check(self) -> None:
+        """Assert that every group is where it belongs and will be looked at again."""
+        queued = {group.serial for group in self._queue}
+        for (scope, size), group in self._groups.items():
+            assert (scope, size) == (group.scope, group.size)
+            assert group.serial in queued
+            assert group.serial < self._next_serial

@@ -1,0 +1,210 @@
+"""Messages on their way in: what the requests of each instance have said so far.
+
+Postfix asks once per recipient and once at the end. Nothing that it asks is counted before the end;
+until then a transaction is a set of recipients, and what it reserved of the limits that reserve.
+Being a set, it takes a retry, a recipient named twice and a service listed twice as one.
+
+A transaction that comes to nothing says no goodbye. It is over when its connection speaks of
+another one, or has been closed for a while without the transaction coming back on a new one.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from policyd.aup.answer import Excess
+from policyd.aup.applied import Applied, Recipient
+from policyd.aup.facts import Facts
+from policyd.aup.match import Matcher
+from policyd.aup.policy import Count
+from policyd.clock import MonotonicTime
+from policyd.counting.counters import Claim
+from policyd.protocol.request import Request
+
+GRACE: Final = 5.0
+"""Seconds that a transaction outlives its connection: Postfix retries after one."""
+
+LONGEST_HOLD: Final = 3600.0
+"""Seconds after which reservations go; the recipients stay, as an upload may be slow."""
+
+
+class Transaction:
+    """All requests of one *instance* of one asking *host*.
+
+    *applied* are the limits that hold to it, *exempt* says that none does; recipients that
+    *exempt_recipients* match count nowhere. *refusal* is what every further recipient gets once
+    the first was refused. *noted* are the ids of the limits that would have refused a recipient
+    and so charge nothing for this message. *recipients* is what was accepted at RCPT, in order;
+    *rcpt_seen* tells an empty set from one that is not known.
+    """
+
+    __slots__ = (
+        "_base_count",
+        "_base_size",
+        "_holds",
+        "applied",
+        "connections",
+        "exempt",
+        "exempt_recipients",
+        "facts",
+        "host",
+        "instance",
+        "noted",
+        "opened",
+        "orphaned",
+        "rcpt_seen",
+        "recipients",
+        "refusal",
+    )
+
+    def __init__(self, host: str, instance: str, facts: Facts, now: MonotonicTime) -> None:
+        self.host = host
+        self.instance = instance
+        self.facts = facts
+        self.opened = now
+        self.orphaned: MonotonicTime | None = None
+        self.connections: set[Connection] = set()
+        self.applied: Sequence[Applied] = ()
+        self.exempt = False
+        self.exempt_recipients: Sequence[Matcher] = ()
+        self.recipients: dict[str, Recipient] = {}
+        self.rcpt_seen = False
+        self.refusal: Excess | None = None
+        self.noted: set[str] = set()
+        self._base_size = 0
+        self._base_count = 0
+        self._holds: list[tuple[Applied, Claim]] = []
+
+    def size(self, request: Request) -> int:
+        """Return the size of the message that *request* is about, in bytes.
+
+        Postfix adds up the sizes of a transaction that goes on after a refusal (rule 7).
+        """
+        return max(0, request.size - self._base_size)
+
+    def recipient_count(self, request: Request) -> int:
+        """Return how many recipients Postfix accepted for the message of *request* (rule 7)."""
+        return max(0, request.recipient_count - self._base_count)
+
+    def not_held(self, applied: Applied, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Return those *claims* that the transaction does not hold: it is one message only once."""
+        if applied.limit.count is not Count.MESSAGES:
+            return claims
+        return [claim for claim in claims if (applied, claim) not in self._holds]
+
+    def reserve(self, applied: Applied, claims: Sequence[Claim]) -> None:
+        """Hold *claims* until they are released."""
+        for claim in claims:
+            applied.counter.reserve(claim)
+            self._holds.append((applied, claim))
+
+    def release(self, only: Applied | None = None) -> None:
+        """Give up what is reserved, of all limits or of one *only*; the recipients stay."""
+        kept = []
+        for applied, claim in self._holds:
+            if only is None or applied is only:
+                applied.counter.release(claim)
+            else:
+                kept.append((applied, claim))
+        self._holds = kept
+
+    def start_over(self, request: Request) -> None:
+        """Go on with an empty set after the message of *request* was refused (rule 7)."""
+        self.release()
+        self.recipients.clear()
+        self.noted.clear()
+        self._base_size = request.size
+        self._base_count = request.recipient_count
+
+
+class Connection:
+    """A policy connection: the asking *host*, and the *transaction* it speaks of."""
+
+    __slots__ = ("host", "transaction")
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.transaction: Transaction | None = None
+
+
+class Transactions:
+    """All open transactions."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], Transaction] = {}
+        self._by_age: deque[Transaction] = deque()
+        self._orphans: deque[tuple[MonotonicTime, Transaction]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Transaction]:
+        return iter(self._open.values())
+
+    def find(self, connection: Connection, instance: str) -> Transaction | None:
+        """Return the open transaction of *instance* and make it that of *connection*.
+
+        The one that the connection spoke of before is over.
+        """
+        current = connection.transaction
+        if current is not None:
+            if current.instance == instance:
+                return current
+            self.close(current)
+        found = self._open.get((connection.host, instance))
+        if found is not None:
+            self._join(connection, found)
+        return found
+
+    def open(self, connection: Connection, transaction: Transaction) -> None:
+        """Take in a new *transaction*; without an instance it is good for one request only."""
+        if transaction.instance:
+            self._open[transaction.host, transaction.instance] = transaction
+            self._by_age.append(transaction)
+            self._join(connection, transaction)
+
+    def close(self, transaction: Transaction) -> None:
+        """End *transaction*: what it reserved is released."""
+        transaction.release()
+        self._open.pop((transaction.host, transaction.instance), None)
+        for connection in transaction.connections:
+            connection.transaction = None
+        transaction.connections.clear()
+
+    def leave(self, connection: Connection, now: MonotonicTime) -> None:
+        """Note that *connection* was closed."""
+        transaction = connection.transaction
+        if transaction is None:
+            return
+        connection.transaction = None
+        transaction.connections.discard(connection)
+        if not transaction.connections:
+            transaction.orphaned = now
+            self._orphans.append((now, transaction))
+
+    def tidy(self, now: MonotonicTime, at_most: int) -> int:
+        """End what did not come back, release what is too old; look at up to *at_most*."""
+        done = 0
+        while self._orphans and done < at_most and self._orphans[0][0] + GRACE <= now:
+            since, transaction = self._orphans.popleft()
+            if transaction.orphaned == since:
+                self.close(transaction)
+            done += 1
+        while self._by_age and done < at_most and self._by_age[0].opened + LONGEST_HOLD <= now:
+            self._by_age.popleft().release()
+            done += 1
+        return done
+
+    @staticmethod
+    def _join(connection: Connection, transaction: Transaction) -> None:
+        transaction.connections.add(connection)
+        transaction.orphaned = None
+        connection.transaction = transaction
+
+    def _check(self) -> None:
+        """Assert that transactions and connections agree."""
+        for (host, instance), transaction in self._open.items():
+            assert (host, instance) == (transaction.host, transaction.instance)
+            assert transaction.connections or transaction.orphaned is not None
+            for connection in transaction.connections:
+                assert connection.transaction is transaction
