@@ -1,0 +1,221 @@
+"""The daemon put together: the only place that imports the reactor and reads the clocks."""
+
+import gc
+import os
+import secrets
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from policyd import __version__
+from policyd.aup.engine import Engine
+from policyd.aup.policy import Policy
+from policyd.clock import Instant, MonotonicTime, WallTime
+from policyd.config.load import Loaded
+from policyd.counting.distinct import Hasher
+from policyd.service.addresses import ListenAddress
+from policyd.service.listeners import ListenError, adopt, listen
+from policyd.service.log_writer import LogWriter, Priority
+from policyd.service.maillog import MailLog
+from policyd.service.periodic import Periodic
+from policyd.service.persistence import Persistence
+from policyd.service.policy_server import PolicyService
+from policyd.service.reload import Reloader
+from policyd.service.systemd import (
+    InheritedSocket,
+    InheritedSocketError,
+    Notifier,
+    inherited_sockets,
+)
+from policyd.storage.snapshot import StateInUseError
+
+reactor: Any = _reactor
+_CANNOT_SERVE = 71
+"""Exit code, EX_OSERR of sysexits(3): the rules are right, but the system does not let us serve."""
+
+_TIDY_EVERY = 1.0
+_TIDY_STEPS = 2000
+"""Entries forgotten in one turn of the reactor, a millisecond or two of work."""
+
+_WATCH_EVERY = 2.0
+"""Seconds between two looks at the list files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; *state* and *listen* are None and empty for the defaults."""
+
+    config: Path
+    listen: tuple[ListenAddress, ...]
+    default_listen: ListenAddress
+    state: Path | None
+    log_level: Priority
+
+
+def now() -> Instant:
+    """Return the present on both clocks."""
+    return Instant(WallTime(time.time()), MonotonicTime(time.monotonic()))
+
+
+def serve(options: Options, loaded: Loaded, policy: Policy, greet: Callable[..., None]) -> int:
+    """Serve *policy* until a signal ends it and return the exit code.
+
+    *greet* is called with the addresses listened on, once there are any.
+    """
+    # The reactor's own clock is the wall's, and a step back would stop every timer.
+    reactor.seconds = time.monotonic
+    writer = LogWriter(sys.stderr.fileno(), options.log_level, os.environ)
+    log = MailLog(writer)
+    globalLogPublisher.addObserver(_CriticalTo(log))
+    daemon = _Daemon(options, loaded, log)
+    try:
+        greet(daemon.start(policy))
+        gc.collect()
+        gc.freeze()  # what is loaded stays; no collection need look at it
+        reactor.run()
+    except (ListenError, InheritedSocketError, StateInUseError) as error:
+        sys.stderr.write(f"policyd: {error}\n")
+        return _CANNOT_SERVE
+    except Exception:  # noqa: BLE001 - Python's own exit code would say that the rules are wrong
+        traceback.print_exc()
+        return _CANNOT_SERVE
+    finally:
+        writer.close()
+    return 0
+
+
+class _Daemon:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, options: Options, loaded: Loaded, log: MailLog) -> None:
+        self._options = options
+        self._log = log
+        self._notifier = Notifier(os.environ, os.getpid())
+        self._reloader = Reloader(options.config, loaded, self._obey, self._settled, log)
+        self._listening: list[str] = []
+        self._ports: list[IListeningPort] = []
+
+    def start(self, policy: Policy) -> list[str]:
+        """Begin to serve; return the addresses."""
+        self._persistence = self._open_state(policy)
+        self._engine = self._engine_for(policy)
+        self._engine.trace = self._log.shows_requests
+        self._service = PolicyService(self._engine, self._log, now)
+        self._listen()
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._hang_up))
+        self._snapshots = self._periodic("snapshot", policy.state.snapshot_every, self._save)
+        self._periodic("tidy", _TIDY_EVERY, self._tidy)
+        self._periodic("watch", _WATCH_EVERY, self._reloader.watch)
+        if (interval := self._notifier.watchdog_interval) is not None:
+            self._periodic("watchdog", interval, self._notifier.watchdog)
+        reactor.addSystemEventTrigger("before", "shutdown", self._stop)
+        reactor.callWhenRunning(self._ready)
+        return self._listening
+
+    def _open_state(self, policy: Policy) -> Persistence | None:
+        directory = self._options.state or Path(policy.state.directory)
+        try:
+            return Persistence(directory, self._log)
+        except OSError as error:
+            self._log.state_trouble(error)
+            return None
+
+    def _engine_for(self, policy: Policy) -> Engine:
+        if self._persistence is None:
+            return Engine(policy, Hasher(secrets.token_bytes(32)))
+        kept = self._persistence.load(now().wall)
+        engine = Engine(policy, Hasher(kept.secret))
+        emptied = engine.counts.restore(kept.counts, now().wall)
+        self._log.state_loaded(str(self._persistence.directory), emptied)
+        return engine
+
+    def _listen(self) -> None:
+        inherited: list[InheritedSocket] = inherited_sockets(os.environ, os.getpid())
+        for taken in inherited:
+            self._say_listening(str(taken), loopback=taken.is_loopback)
+            self._ports.append(adopt(reactor, taken, self._service))
+        addresses = self._options.listen
+        if not inherited and not addresses:
+            addresses = (self._options.default_listen,)
+        for address in addresses:
+            self._ports.append(listen(reactor, address, self._service))
+            self._say_listening(str(address), loopback=address.is_loopback)
+
+    def _say_listening(self, address: str, *, loopback: bool) -> None:
+        self._listening.append(address)
+        if not loopback:
+            self._log.open_to_the_net(address)
+
+    def _periodic(
+        self, name: str, interval: float, work: Callable[[], Deferred[Any] | None]
+    ) -> Periodic:
+        periodic = Periodic(reactor, name, interval, work, self._log.task_failed)
+        periodic.start()
+        return periodic
+
+    def _ready(self) -> None:
+        policy = self._engine.policy
+        self._log.started(__version__, self._listening, policy.mode.value, _ids(policy))
+        self._settled()
+
+    def _settled(self) -> None:
+        """Tell the service manager that the rules are in force, old or new."""
+        policy = self._engine.policy
+        where = ", ".join(self._listening)
+        self._notifier.ready(f"{policy.mode.value}: {len(policy.limits)} limits on {where}")
+
+    def _hang_up(self) -> None:
+        self._notifier.reloading()
+        self._reloader.reload("SIGHUP")
+
+    def _obey(self, policy: Policy, why: str) -> None:
+        if policy.state.directory != self._engine.policy.state.directory:
+            self._log.needs_restart("state.directory")
+        emptied = self._engine.obey(policy, now())
+        self._snapshots.again_every(policy.state.snapshot_every)
+        self._log.reloaded(policy.mode.value, _ids(policy), emptied, why)
+
+    def _save(self) -> Deferred[None] | None:
+        if self._persistence is None:
+            return None
+        return self._persistence.save(self._engine.counts)
+
+    def _tidy(self) -> None:
+        if self._engine.tidy(now(), _TIDY_STEPS) >= _TIDY_STEPS:
+            reactor.callLater(0, self._tidy)
+
+    def _stop(self) -> Deferred[Any]:
+        """Count nothing more and write what was counted."""
+        self._log.stopping()
+        self._notifier.stopping()
+        self._service.close()
+        closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        return closed.addCallback(lambda _: self._save())
+
+
+def _ids(policy: Policy) -> str:
+    return ",".join(limit.id for limit in policy.limits)
+
+
+@implementer(ILogObserver)
+class _CriticalTo:
+    """Pass on to *log* what Twisted calls critical, such as a failure that nobody handled."""
+
+    def __init__(self, log: MailLog) -> None:
+        self._log = log
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_level") is LogLevel.critical:
+            failure = event.get("log_failure")
+            self._log.twisted_failed(failure.getTraceback() if failure else formatEvent(event))

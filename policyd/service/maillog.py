@@ -1,0 +1,204 @@
+"""What policyd says: one line an event, in key=value, whatever strangers put into an address.
+
+Everything that is logged has a method here, which owns its words. The journal adds time and name.
+"""
+
+import json
+import re
+import traceback
+from collections.abc import Iterable
+from typing import Final
+
+from twisted.python.failure import Failure
+
+from policyd.aup.event import Decided, Event, Exceeded
+from policyd.config.problem import Problem, Severity
+from policyd.protocol.reply import Verdict
+from policyd.protocol.request import Request
+from policyd.service.log_writer import LogWriter, Priority
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9@._+:/<>,*-]+")
+
+Value = str | int | float
+
+
+def line(event: str, **fields: Value) -> str:
+    """Return one log line: what is not plain is quoted as JSON, in ASCII, on one line."""
+    return " ".join([f"event={event}", *(f"{k}={_quoted(str(v))}" for k, v in fields.items())])
+
+
+def _quoted(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    # JSON lets DEL pass as it is
+    return json.dumps(text, ensure_ascii=True).replace("\x7f", "\\u007f")
+
+
+class MailLog:
+    """The log of the daemon."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+
+    @property
+    def shows_requests(self) -> bool:
+        """Whether every request is logged."""
+        return self._writer.least >= Priority.DEBUG
+
+    def started(self, version: str, listeners: Iterable[str], mode: str, limits: str) -> None:
+        """Say that requests are answered from now on."""
+        self._say(
+            Priority.NOTICE,
+            "started",
+            version=version,
+            listen=",".join(listeners),
+            mode=mode,
+            limits=limits,
+        )
+
+    def stopping(self) -> None:
+        """Say that the daemon was asked to stop."""
+        self._say(Priority.NOTICE, "stopping")
+
+    def reloaded(self, mode: str, limits: str, emptied: Iterable[str], why: str) -> None:
+        """Say that new rules are obeyed, and which limits start *emptied*."""
+        fields = {"why": why, "mode": mode, "limits": limits}
+        if names := ",".join(emptied):
+            fields["emptied"] = names
+        self._say(Priority.NOTICE, "reloaded", **fields)
+
+    def reload_failed(self, why: str) -> None:
+        """Say that the rules are as they were, as the new ones are wrong."""
+        self._say(Priority.ERROR, "reload-failed", why=why, rules="the old ones stay")
+
+    def rule_problem(self, problem: Problem) -> None:
+        """Say what is wrong, or unwise, in the rule file."""
+        is_error = problem.severity is Severity.ERROR
+        first, _, _ = str(problem).partition("\n")
+        self._say(Priority.ERROR if is_error else Priority.WARNING, "rule-problem", problem=first)
+
+    def needs_restart(self, key: str) -> None:
+        """Say that a changed *key* of the rule file counts only from the next start on."""
+        self._say(Priority.WARNING, "needs-restart", key=key)
+
+    def open_to_the_net(self, address: str) -> None:
+        """Warn of a listener that other machines can reach."""
+        self._say(
+            Priority.WARNING,
+            "listens-beyond-loopback",
+            listen=address,
+            advice="the protocol has no authentication; keep strangers out by a firewall",
+        )
+
+    def bad_request(self, peer: str, problem: str) -> None:
+        """Say what a peer sent that Postfix would not."""
+        self._say(Priority.WARNING, "bad-request", peer=peer, problem=problem)
+
+    def deciding_failed(self, request: Request, error: BaseException) -> None:
+        """Say that a request was passed because of a fault of ours."""
+        self._say(
+            Priority.ERROR,
+            "deciding-failed",
+            error=repr(error),
+            answer="DUNNO",
+            request=repr(request),
+            traceback="".join(traceback.format_exception(error)),
+        )
+
+    def task_failed(self, task: str, failure: Failure) -> None:
+        """Say that a recurring task met a fault of ours; it goes on."""
+        self._say(
+            Priority.ERROR,
+            "task-failed",
+            task=task,
+            error=repr(failure.value),
+            traceback=failure.getTraceback(),
+        )
+
+    def twisted_failed(self, text: str) -> None:
+        """Pass on what Twisted calls critical."""
+        self._say(Priority.ERROR, "internal-error", text=text)
+
+    def state_loaded(self, directory: str, emptied: Iterable[str]) -> None:
+        """Say that the counts of the last run go on."""
+        fields = {"directory": directory}
+        if names := ",".join(emptied):
+            fields["emptied"] = names
+        self._say(Priority.INFO, "state-loaded", **fields)
+
+    def state_set_aside(self, text: str) -> None:
+        """Say that counting starts empty, as what was kept cannot be read."""
+        self._say(Priority.ERROR, "state-set-aside", problem=text, counts="start empty")
+
+    def state_trouble(self, error: object) -> None:
+        """Say that the counts cannot be written for now."""
+        self._say(
+            Priority.ERROR, "state-trouble", error=repr(error), counts="go on in memory, retrying"
+        )
+
+    def state_saved_again(self) -> None:
+        """Say that the trouble is over."""
+        self._say(Priority.NOTICE, "state-saved-again")
+
+    def happened(self, event: Event) -> None:
+        """Say what the engine tells."""
+        if isinstance(event, Exceeded):
+            self._exceeded(event)
+        else:
+            self._decided(event)
+
+    def _exceeded(self, event: Exceeded) -> None:
+        limit, request, figures = event.limit, event.request, event.figures
+        self._say(
+            Priority.NOTICE if event.refused else Priority.INFO,
+            "refused" if event.refused else "would-refuse",
+            limit=limit.id,
+            stage=event.stage.value,
+            action=event.verdict.verb,
+            mode=limit.mode.value,
+            account=event.account,
+            domain=event.domain,
+            client_address=request["client_address"],
+            sender=request["sender"],
+            recipient=request["recipient"],
+            recipient_count=request["recipient_count"],
+            size=request["size"],
+            queue_id=request["queue_id"],
+            instance=request["instance"],
+            used=figures.used,
+            reserved=figures.reserved,
+            asked=figures.asked,
+            max=event.most,
+            window=f"{limit.window}s",
+            key=event.key,
+            text=event.verdict.text,
+        )
+
+    def _decided(self, event: Decided) -> None:
+        request = event.request
+        self._say(
+            Priority.DEBUG,
+            "decided",
+            stage=request["protocol_state"],
+            verdict=_words(event.verdict),
+            account=event.account,
+            client_address=request["client_address"],
+            sender=request["sender"],
+            recipient=request["recipient"],
+            recipient_count=request["recipient_count"],
+            queue_id=request["queue_id"],
+            instance=request["instance"],
+            size=request["size"],
+            policy_context=request["policy_context"],
+            limits=" ".join(
+                f"{limit}={figures.used}+{figures.reserved}+{figures.asked}/{most}"
+                for limit, figures, most in event.figures
+            ),
+        )
+
+    def _say(self, priority: Priority, event: str, **fields: Value) -> None:
+        self._writer.write(priority, line(event, **fields))
+
+
+def _words(verdict: Verdict) -> str:
+    return " ".join(word for word in verdict if word)

@@ -1,0 +1,120 @@
+"""The policy service on the wire: the pure parser and the engine, joined to a transport."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from policyd.aup.engine import Engine
+from policyd.aup.transaction import Connection
+from policyd.clock import Instant
+from policyd.protocol.parser import RequestParser
+from policyd.protocol.reply import PASS, reply
+from policyd.protocol.request import Request, Stage
+from policyd.service.maillog import MailLog
+
+
+@implementer(IPushProducer)
+class PolicyServer(Protocol):
+    """One connection of Postfix's.
+
+    It is never closed for being idle: an smtpd in the middle of a long session would find it gone.
+    As a producer it stops reading while the peer does not read its replies.
+    """
+
+    factory: "PolicyService"
+    transport: Any  # TCP's or UNIX's; Twisted has no one interface for what both can do
+
+    def __init__(self) -> None:
+        self._parser = RequestParser()
+        self._said_bad = False
+
+    def connectionMade(self) -> None:
+        """Prepare for a peer that may vanish without a word."""
+        peer = self.transport.getPeer()
+        if isinstance(peer, UNIXAddress):
+            host = "unix"
+        else:
+            host = peer.host
+            self.transport.setTcpKeepAlive(True)
+            self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        self._connection = Connection(host)
+        self.factory.servers.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer the requests that *data* completes."""
+        if requests := self._parser.feed(data):
+            self.transport.write(b"".join(map(self._answer, requests)))
+        if self._parser.error is not None:
+            self._say_bad(self._parser.error)
+            self.close()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        """Let go of the transaction."""
+        self.factory.servers.discard(self)
+        self.factory.lost(self._connection)
+
+    def close(self) -> None:
+        """Answer nothing further; what was answered is still sent."""
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def pauseProducing(self) -> None:
+        """Read no more."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Do nothing: the connection is gone."""
+
+    def _answer(self, request: Request) -> bytes:
+        if not request.is_access_policy and not self._said_bad:
+            self._said_bad = True
+            self._say_bad("not request=smtpd_access_policy")
+        return self.factory.answer(request, self._connection)
+
+    def _say_bad(self, problem: str) -> None:
+        peer = self.transport.getPeer()
+        port = "" if isinstance(peer, UNIXAddress) else f":{peer.port}"
+        self.factory.log.bad_request(f"{self._connection.host}{port}", problem)
+
+
+class PolicyService(ServerFactory):
+    """All policy connections: what they ask is decided by *engine*, at the time *now* gives."""
+
+    protocol = PolicyServer  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(self, engine: Engine, log: MailLog, now: Callable[[], Instant]) -> None:
+        self.log = log
+        self.servers: set[PolicyServer] = set()
+        self._engine = engine
+        self._now = now
+
+    def answer(self, request: Request, connection: Connection) -> bytes:
+        """Return the reply to *request*; our own faults end here, and mail flows."""
+        try:
+            decision = self._engine.decide(request, connection, self._now())
+            for event in decision.events:
+                self.log.happened(event)
+            return reply(decision.verdict, request.stage or Stage.END_OF_MESSAGE)
+        except Exception as error:  # noqa: BLE001 - the one place
+            self.log.deciding_failed(request, error)
+            return reply(PASS)
+
+    def lost(self, connection: Connection) -> None:
+        """Note that *connection* was closed."""
+        self._engine.disconnect(connection, self._now())
+
+    def close(self) -> None:
+        """Close all connections, so that nothing more is counted."""
+        for server in tuple(self.servers):
+            server.close()
