@@ -4,6 +4,8 @@ U + R + A (POLICY.md "Words"): what the window holds, what open transactions hol
 step would add. A counter knows nothing of a maximum, so that a changed one keeps the counts.
 """
 
+from __future__ import annotations  # array[int] is no expression before Python 3.12
+
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence

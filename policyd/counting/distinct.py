@@ -8,6 +8,8 @@ or. The hashes are keyed: whoever reads the memory or the disk cannot tell whom 
 and no sender can choose addresses that collide.
 """
 
+from __future__ import annotations  # array[int] is no expression before Python 3.12
+
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping

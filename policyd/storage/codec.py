@@ -4,6 +4,8 @@ The frame is the version, a CRC-32 of the rest and the length of the counts; the
 is the counts as JSON and after them the hashes of distinct members, 8 bytes each.
 """
 
+from __future__ import annotations  # array[int] is no expression before Python 3.12
+
 import json
 import struct
 import sys

@@ -1,0 +1,165 @@
+"""One entry under ``limits``, checked for what its keys mean together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from policyd.aup.address import Accounts
+from policyd.aup.match import Condition, Matcher
+from policyd.aup.policy import (
+    Action,
+    Count,
+    KeyPart,
+    Likeness,
+    LikenessBy,
+    Limit,
+    Mode,
+    Organization,
+    Refuse,
+    Strength,
+)
+from policyd.aup.wording import DEFAULT, Wording, duration, for_deferral, for_rejection
+from policyd.clock import WallTime
+from policyd.config import grammar
+from policyd.config.conditions import conditions
+from policyd.config.kinds import Key, Record
+from policyd.config.problem import Problems
+from policyd.config.texts import check_text
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the rest of the rule file says, as far as its entries need it.
+
+    *now* is the time of loading, None when it does not matter.
+    """
+
+    mode: Mode
+    accounts: Accounts
+    likeness: Likeness
+    organization: Organization
+    time_zone: tzinfo
+    now: WallTime | None = None
+
+
+def build_limit(record: Record, setting: Setting, problems: Problems) -> Limit:
+    """Return the limit of *record*; tell *problems* which of its keys do not fit together."""
+    per = _key(record, problems)
+    _check_refusal(record, per, setting.likeness.by, problems)
+    if record[grammar.STRIKE] and grammar.PER in record and not _names(per, "account"):
+        problems.error(
+            record.place(grammar.STRIKE),
+            "only accounts climb the ladder, and account is not under per",
+            "add account to per, or write strike: false",
+        )
+    action = _action(record, problems)
+    limit_id = record[grammar.ID]
+    title = record.get(grammar.TITLE) or limit_id
+    maximum = _maximum(record, problems)
+    window = record[grammar.WINDOW]
+    known = {
+        "title": title,
+        "limit": limit_id,
+        "max": str(maximum),
+        "window": duration(window),
+        "aup_url": setting.organization.aup_url,
+        "contact": setting.organization.contact,
+        "organization": setting.organization.name,
+    }
+    check_text(record, action, known, problems)
+    text = record.get(grammar.TEXT) or DEFAULT
+    defers = action.strength is Strength.DEFER
+    return Limit(
+        id=limit_id,
+        title=title,
+        per=per,
+        count=record[grammar.COUNT],
+        recipients=record[grammar.RECIPIENTS],
+        max=maximum,
+        window=window,
+        refuse=record[grammar.REFUSE],
+        action=action,
+        text=for_deferral(text) if defers else Wording(text),
+        permanent_text=for_rejection(text) if defers else Wording(text),
+        mode=record.get(grammar.LIMIT_MODE) or setting.mode,
+        match=Matcher.of(_conditions(record, grammar.MATCH, setting, problems)),
+        unless=Matcher.of(_conditions(record, grammar.UNLESS, setting, problems)),
+    )
+
+
+def _names(per: tuple[KeyPart, ...], *names: str) -> bool:
+    return any(part.name in names for part in per)
+
+
+def _key(record: Record, problems: Problems) -> tuple[KeyPart, ...]:
+    """Return what the limit counts by."""
+    parts: dict[str, KeyPart] = {}
+    for part, place in record[grammar.PER]:
+        if part.name in parts:
+            problems.error(place, f"{part.name} is under per twice", "keep one of the two")
+        if part.name == "likeness" and grammar.PER in record:
+            scopes = [p for p, _ in record[grammar.PER] if p.name in ("account", "domain")]
+            if not scopes:
+                message = "likeness is told among the messages of one account or one domain"
+                problems.error(place, message, "add account or domain to per")
+        parts[part.name] = part
+    if "recipient" in parts and record[grammar.COUNT] is Count.DISTINCT_RECIPIENTS:
+        problems.warning(
+            record.place(grammar.COUNT),
+            "each recipient is counted by itself here, and is never more than one",
+            "write count: messages, or take recipient out of per",
+        )
+    return tuple(parts.values())
+
+
+def _check_refusal(
+    record: Record, per: tuple[KeyPart, ...], by: LikenessBy, problems: Problems
+) -> None:
+    """Check that what ``refuse: recipient`` decides on is known at RCPT."""
+    if record[grammar.REFUSE] is not Refuse.RECIPIENT:
+        return
+    place = record.place(grammar.REFUSE)
+    hint = "write refuse: message"
+    if grammar.PER in record and _names(per, "likeness") and by is LikenessBy.SIZE:
+        message = "a recipient cannot be refused by likeness: the size is not known yet"
+        problems.error(place, message, hint)
+    if record[grammar.COUNT] is Count.BYTES:
+        message = "a recipient cannot be refused by bytes: the size is not known yet"
+        problems.error(place, message, hint)
+    if record[grammar.ACTION].verb == "HOLD":
+        message = "HOLD holds the whole message, not one recipient"
+        problems.error(place, message, hint)
+
+
+def _maximum(record: Record, problems: Problems) -> int:
+    amount = record[grammar.MAX]
+    is_bytes = record[grammar.COUNT] is Count.BYTES
+    if amount.is_size and grammar.COUNT in record and not is_bytes:
+        problems.error(
+            record.place(grammar.MAX),
+            f"a size, and the limit counts {record[grammar.COUNT].value}",
+            "write a number, or count: bytes",
+        )
+    return amount.value or 0
+
+
+def _action(record: Record, problems: Problems) -> Action:
+    action = record[grammar.ACTION]
+    status = record.get(grammar.STATUS)
+    if status is None or grammar.STATUS not in record:
+        return action
+    place = record.place(grammar.STATUS)
+    if not action.refuses:
+        message = f"{action.verb} refuses nothing, so it has no status"
+        problems.error(place, message, "delete the key")
+    elif status[0] != action.status[0]:
+        code = action.verb if action.verb.isdigit() else f"{action.verb} ({action.status[0]}xx)"
+        message = f"the status {status} does not fit the action {code}"
+        problems.error(place, message, f"write {action.status[0]}{status[1:]}")
+    return Action(action.verb, status)
+
+
+def _conditions(
+    record: Record, key: Key[Record], setting: Setting, problems: Problems
+) -> Iterator[Condition]:
+    return conditions(record[key], setting.accounts, problems)

@@ -1,0 +1,116 @@
+"""The rule file and the files that it names, read from the disk: the only place that opens any."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from policyd.aup.policy import Policy
+from policyd.clock import WallTime
+from policyd.config.kinds import Placed
+from policyd.config.lists import entries
+from policyd.config.merge import merged
+from policyd.config.names import Flaw
+from policyd.config.nodes import Mapping, compose, decode
+from policyd.config.problem import Place, Problem, Problems, RuleError, Source
+from policyd.config.rules import build
+
+_LARGEST_RULES: Final = 1 << 20
+_LARGEST_LIST: Final = 64 << 20
+"""Bytes. What is larger is the wrong file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of loading: the *policy*, or None when any of the *problems* is an error.
+
+    *watched* are the list files that the rules name: when one changes, the rules say something
+    else.
+    """
+
+    policy: Policy | None
+    problems: tuple[Problem, ...]
+    watched: tuple[Path, ...]
+
+
+def load(path: Path, now: WallTime | None = None) -> Loaded:
+    """Return the policy of the rule file *path*, or of the ``*.yaml`` in the directory *path*.
+
+    Never raises for what a file contains, or for one that cannot be read. With *now*, entries
+    that are over are pointed out.
+    """
+    problems = Problems()
+    lists = _ListFiles(path if path.is_dir() else path.parent, problems)
+    files = _rule_files(path, problems)
+    trees = [tree for file in files if (tree := _tree(file, problems))]
+    policy = None
+    if trees:
+        complete = len(trees) == len(files)
+        policy = build(merged(trees, problems), lists, problems, now=now, complete=complete)
+    return Loaded(policy, problems.in_order(), tuple(lists.paths))
+
+
+def _rule_files(path: Path, problems: Problems) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    place = Place(Source(str(path)))
+    try:
+        # an editor's lock file is hidden, and no rule file
+        found = sorted(file for file in path.glob("*.yaml") if not file.name.startswith("."))
+    except OSError as error:
+        problems.error(place, f"cannot be read: {error.strerror}", "check its permissions")
+        return []
+    if not found:
+        message = "there is no rule file in this directory"
+        problems.error(place, message, "the names of rule files end in .yaml")
+    return found
+
+
+def _tree(file: Path, problems: Problems) -> Mapping | None:
+    try:
+        place = Place(Source(str(file)))
+        return compose(decode(str(file), _read(file, place, _LARGEST_RULES)), problems)
+    except RuleError as error:
+        problems.add(error)
+    return None
+
+
+def _read(file: Path, named: Place, largest: int) -> bytes:
+    """Return what is in *file*, which is *named* at a place in the rules.
+
+    Raise RuleError when it cannot be read.
+    """
+    try:
+        if file.exists() and not file.is_file():
+            # a pipe would hold up the whole daemon
+            raise RuleError(named, f"{file} is no regular file", "name a file")
+        with file.open("rb") as opened:
+            data = opened.read(largest + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        hint = "check the name" if isinstance(error, FileNotFoundError) else "check its permissions"
+        raise RuleError(named, f"{file} cannot be read: {reason}", hint) from None
+    if len(data) > largest:
+        hint = "keep long lists in files of their own: domain_files, accounts_file"
+        raise RuleError(named, f"{file} is larger than {largest >> 20} MiB", hint)
+    return data
+
+
+class _ListFiles:
+    """Reads the list files; their names are relative to the directory of the rules."""
+
+    def __init__(self, directory: Path, problems: Problems) -> None:
+        self._directory = directory
+        self._problems = problems
+        self.paths: dict[Path, None] = {}
+
+    def __call__(self, file: Placed[str], flaw: Callable[[str], Flaw | None]) -> tuple[str, ...]:
+        """Return the entries of *file*."""
+        path = self._directory / file.value
+        self.paths[path] = None
+        try:
+            source = decode(str(path), _read(path, file.place, _LARGEST_LIST))
+        except RuleError as error:
+            self._problems.add(error)
+            return ()
+        return entries(source, flaw, self._problems)
