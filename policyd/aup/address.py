@@ -29,7 +29,8 @@ def fold_domain(domain: str) -> str:
 @lru_cache(maxsize=4096)
 def _to_ascii(domain: str) -> str:
     try:
-        return idna.encode(domain, uts46=True).decode("ascii").lower()
+        # other scripts have dots of their own, at the end as well
+        return idna.encode(domain, uts46=True).decode("ascii").lower().rstrip(".")
     except (idna.IDNAError, UnicodeError):
         return domain
 
@@ -51,7 +52,8 @@ def fold_address(address: str, extension: str = "") -> str:
     if extension:
         local = local[: local.find(extension, 1)] if local.find(extension, 1) > 0 else local
     domain = fold_domain(domain)
-    return f"{local}@{domain}" if domain else local
+    # without its last @ a@b@ would pass for an address at b
+    return f"{local}@{domain}" if domain or "@" in local else local
 
 
 class LocalDomains:

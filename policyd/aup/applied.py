@@ -1,16 +1,13 @@
 """A limit as it applies to one transaction: its maximum there, its key, and what it would count."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from policyd.aup.address import fold_address, split_address
 from policyd.aup.facts import Facts
 from policyd.aup.match import client_network
-from policyd.aup.policy import Count, KeyPart, Limit
+from policyd.aup.policy import Count, KeyPart, Limit, Recipients
 from policyd.counting.counters import Claim, Counter
-
-SCOPES: Final = ("account", "domain")
-"""What messages can be alike within, the narrower first."""
 
 _SEPARATOR: Final = "\n"
 """Between the values of a key; no value holds one, as it ends the attribute in a request."""
@@ -31,11 +28,34 @@ class Recipient:
         self.exempt = exempt
 
 
-def likeness_scope(limit: Limit) -> str | None:
-    """Return what the likeness in the key of *limit* is within; None for a key without one."""
-    if not limit.counts_per("likeness"):
-        return None
-    return next(scope for scope in SCOPES if limit.counts_per(scope))
+Scope = tuple[str, str]
+"""What messages are alike within: its kind, account or domain, and which one."""
+
+
+class Message:
+    """What limits see of a message: its *recipients*, its *size* in bytes, what it is like.
+
+    *likeness* names, by scope, the group that it belongs to; empty where it is like no other yet.
+    """
+
+    __slots__ = ("_by_kind", "likeness", "recipients", "size")
+
+    def __init__(self, recipients: Sequence[Recipient], size: int) -> None:
+        self.recipients = recipients
+        self.size = size
+        self.likeness: dict[Scope, str] = {}
+        self._by_kind: dict[Recipients, Sequence[Recipient]] = {}
+
+    def counted(self, kind: Recipients) -> Sequence[Recipient]:
+        """Return the recipients of *kind* that are not exempt."""
+        found = self._by_kind.get(kind)
+        if found is None:
+            found = self._by_kind[kind] = [
+                recipient
+                for recipient in self.recipients
+                if not recipient.exempt and kind.include(external=recipient.external)
+            ]
+        return found
 
 
 class Applied:
@@ -50,30 +70,29 @@ class Applied:
         self.limit = limit
         self.counter = counter
         self.max = most
-        kind = likeness_scope(limit)
-        self.scope = None if kind is None else (kind, facts[kind])
+        kind = limit.likeness_scope
+        self.scope: Scope | None = None if kind is None else (kind, facts[kind])
         self._fixed = _SEPARATOR.join(_value(p, facts) for p in limit.per if p.name not in _LATER)
         self._value_of = next((_VALUES[n] for n in _VALUES if limit.counts_per(n)), None)
 
-    def claims(self, recipients: Iterable[Recipient], likeness: str, size: int) -> Sequence[Claim]:
-        """Return what a message to *recipients* would add: a claim for each key.
-
-        *likeness* is the message's in this limit's scope, *size* is in bytes.
-        """
-        concerns = self.limit.concerns
-        counted = [
-            r for r in recipients if not r.exempt and concerns(r.address, external=r.external)
-        ]
+    def claims(self, message: Message) -> Sequence[Claim]:
+        """Return what *message* would add: a claim for each key, none if nothing of it counts."""
+        limit = self.limit
+        counted = message.counted(limit.recipients)
+        if limit.chooses_recipients:
+            counted = [recipient for recipient in counted if limit.chooses(recipient.address)]
         if not counted:
             return ()
-        key = self._fixed if self.scope is None else f"{self._fixed}{_SEPARATOR}{likeness}"
+        key = self._fixed
+        if self.scope is not None:
+            key = f"{key}{_SEPARATOR}{message.likeness[self.scope]}"
         if self._value_of is None:
-            return (self._claim(key, counted, size),)
+            return (self._claim(key, counted, message.size),)
         by_value: dict[str, list[Recipient]] = {}
         for recipient in counted:
             by_value.setdefault(self._value_of(recipient.address), []).append(recipient)
         return [
-            self._claim(f"{key}{_SEPARATOR}{value}", group, size)
+            self._claim(f"{key}{_SEPARATOR}{value}", group, message.size)
             for value, group in by_value.items()
         ]
 

@@ -7,9 +7,8 @@ sorts them into new buckets; a change of what is counted starts them empty.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from policyd.aup.applied import SCOPES, likeness_scope
 from policyd.aup.likeness import Group, Groups
-from policyd.aup.policy import Count, Limit, Policy
+from policyd.aup.policy import SCOPES, Count, Limit, Policy
 from policyd.clock import WallTime
 from policyd.counting.counters import BucketState, Counter, DistinctCounter, SumCounter
 from policyd.counting.distinct import Hasher
@@ -142,7 +141,7 @@ def _longest_window(policy: Policy, scope: str) -> float:
         (
             limit.window + bucket_width(limit.window)
             for limit in policy.limits
-            if likeness_scope(limit) == scope
+            if limit.likeness_scope == scope
         ),
         default=0,
     )

@@ -13,12 +13,12 @@ from typing import Final, NamedTuple, TypeVar
 from policyd.aup import answer
 from policyd.aup.address import fold_address
 from policyd.aup.answer import Excess, strongest
-from policyd.aup.applied import Applied, Recipient
+from policyd.aup.applied import Applied, Message, Recipient, Scope
 from policyd.aup.counts import Counts
 from policyd.aup.event import Decided, Event, Exceeded
 from policyd.aup.facts import Facts
 from policyd.aup.policy import Exemption, LikenessBy, Limit, Override, Policy, Refuse
-from policyd.aup.transaction import LONGEST_HOLD, Connection, Transaction, Transactions
+from policyd.aup.transaction import Connection, Transaction, Transactions
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.counters import Claim, Figures
 from policyd.counting.distinct import Hasher
@@ -104,9 +104,8 @@ class Engine:
             transaction.refusal = None
             recipients = [self._recipient(transaction, a) for a in transaction.recipients]
             transaction.recipients = {recipient.address: recipient for recipient in recipients}
-            if now.monotonic < transaction.opened + LONGEST_HOLD:
-                for applied in transaction.applied:
-                    self._hold_again(transaction, applied)
+            for applied in transaction.applied:
+                self._hold_again(transaction, applied, now.wall)
         return emptied
 
     def tidy(self, now: Instant, at_most: int) -> int:
@@ -129,13 +128,14 @@ class Engine:
         recipient = self._recipient(transaction, request["recipient"])
         if recipient.address in transaction.recipients:
             return self._decision(request, PASS, transaction.facts)
+        message = Message((recipient,), _ONE_BYTE)
         test = _Test(now.wall)
         if not transaction.recipients:
-            self._test_first(transaction, recipient, test)
+            self._test_first(transaction, message, test)
             if (excess := strongest(test.excesses)) is not None:
                 transaction.refusal = excess
                 return self._refusal(excess, request, transaction, now, test)
-        self._test_each(transaction, recipient, test)
+        self._test_each(transaction, message, test)
         if (refused := strongest(e for e in test.excesses if e.answers)) is not None:
             return self._refusal(refused, request, transaction, now, test)
         for excess in test.excesses:
@@ -147,48 +147,53 @@ class Engine:
         transaction.recipients[recipient.address] = recipient
         return self._noting(request, transaction, now, test)
 
-    def _test_first(self, transaction: Transaction, recipient: Recipient, test: "_Test") -> None:
+    def _test_first(self, transaction: Transaction, message: Message, test: "_Test") -> None:
         """Test what has no room for the first recipient, and so for no message (rule 2)."""
         for applied in transaction.applied:
             limit = applied.limit
             if limit.refuse is Refuse.MESSAGE and limit.answers and self._known_at_rcpt(applied):
-                likeness = self._likeness(applied, _ONE_BYTE, test.now)
-                test.run(applied, applied.claims((recipient,), likeness, _ONE_BYTE))
+                test.run(applied, self._claims(applied, message, test.now))
 
-    def _test_each(self, transaction: Transaction, recipient: Recipient, test: "_Test") -> None:
+    def _test_each(self, transaction: Transaction, message: Message, test: "_Test") -> None:
         """Test the limits that refuse single recipients (rule 3)."""
         for applied in transaction.applied:
             limit = applied.limit
             if limit.refuse is Refuse.RECIPIENT and limit.id not in transaction.noted:
-                likeness = self._likeness(applied, _ONE_BYTE, test.now)
-                claims = applied.claims((recipient,), likeness, _ONE_BYTE)
+                claims = self._claims(applied, message, test.now)
                 test.run(applied, transaction.not_held(applied, claims))
 
     def _at_end(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
         if transaction.exempt:
             self.transactions.close(transaction)
             return self._decision(request, PASS, transaction.facts)
-        recipients = self._settled(request, transaction)
-        size = transaction.size(request)
+        message = Message(self._settled(request, transaction), transaction.size(request))
         transaction.release()  # from here on the set itself is what is asked
         test = _Test(now.wall)
         for applied in transaction.applied:
             if applied.limit.id not in transaction.noted:
-                likeness = self._likeness(applied, size, now.wall)
-                test.run(applied, applied.claims(recipients, likeness, size))
+                test.run(applied, self._claims(applied, message, now.wall))
         if (refused := strongest(e for e in test.excesses if e.answers)) is not None:
             transaction.start_over(request)
             return self._refusal(refused, request, transaction, now, test)
-        for applied, claims, _ in test.passed:
-            if applied.scope is not None and claims:
-                # the group is opened only now; under its name the message is counted
-                kind, name = applied.scope
-                likeness = self.counts.groups[kind].join(name, size, now.wall)
-                claims = applied.claims(recipients, likeness, size)  # noqa: PLW2901
-            for claim in claims:
-                applied.counter.commit(claim, now.wall)
+        self._commit(message, test)
         self.transactions.close(transaction)
         return self._noting(request, transaction, now, test)
+
+    def _commit(self, message: Message, test: "_Test") -> None:
+        """Count *message* under every limit that it passed."""
+        new = {scope for scope, name in message.likeness.items() if not name}
+        joined: set[Scope] = set()
+        for applied, claims, _ in test.passed:
+            scope = applied.scope
+            if scope is not None and claims:
+                if scope not in joined:
+                    groups = self.counts.groups[scope[0]]
+                    message.likeness[scope] = groups.join(scope[1], message.size, test.now)
+                    joined.add(scope)
+                if scope in new:  # only now its group has a name to be counted under
+                    claims = applied.claims(message)  # noqa: PLW2901
+            for claim in claims:
+                applied.counter.commit(claim, test.now)
 
     def _transaction(self, request: Request, connection: Connection, now: Instant) -> Transaction:
         """Return the transaction of *request*, a new one if need be."""
@@ -254,25 +259,25 @@ class Engine:
         )
         return [Recipient(n, self._hasher(n), external=True, exempt=False) for n in names]
 
-    def _likeness(self, applied: Applied, size: int, now: WallTime) -> str:
-        """Return what a message of *size* is like for *applied*; empty if it is like no other."""
-        if applied.scope is None:
-            return ""
-        kind, name = applied.scope
-        return self.counts.groups[kind].find(name, size, now) or ""
+    def _claims(self, applied: Applied, message: Message, now: WallTime) -> Sequence[Claim]:
+        """Return what *applied* would count of *message*, having found out what it is like."""
+        scope = applied.scope
+        if scope is not None and scope not in message.likeness:
+            groups = self.counts.groups[scope[0]]
+            message.likeness[scope] = groups.find(scope[1], message.size, now) or ""
+        return applied.claims(message)
 
     def _known_at_rcpt(self, applied: Applied) -> bool:
         """Tell whether the key of *applied* is known before the message is."""
         return applied.scope is None or self._policy.likeness.by is LikenessBy.ANY
 
-    def _hold_again(self, transaction: Transaction, applied: Applied) -> None:
+    def _hold_again(self, transaction: Transaction, applied: Applied, now: WallTime) -> None:
         """Reserve under changed rules what *transaction* holds already."""
         limit = applied.limit
         if limit.refuse is not Refuse.RECIPIENT or limit.id in transaction.noted:
             return
         for recipient in transaction.recipients.values():
-            likeness = self._likeness(applied, _ONE_BYTE, WallTime(0))
-            claims = applied.claims((recipient,), likeness, _ONE_BYTE)
+            claims = self._claims(applied, Message((recipient,), _ONE_BYTE), now)
             transaction.reserve(applied, transaction.not_held(applied, claims))
 
     def _refusal(

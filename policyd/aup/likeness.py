@@ -8,7 +8,6 @@ heuristic; a sender who pads his mail defeats it.
 All groups of all scopes stand in one sorted map, (scope, first size) -> group.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -40,8 +39,8 @@ class Groups:
         self._likeness = likeness
         self._life = life
         self._groups: SortedDict[tuple[str, int], Group] = SortedDict()
-        self._queue: deque[Group] = deque()  # every group once, by when it may have ended
         self._next_serial = 1
+        self._next_looked_at = 0
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -66,26 +65,23 @@ class Groups:
         if group is None:
             group = Group(scope, size, self._next_serial, now)
             self._next_serial += 1
-            self._queue.append(group)
         else:
             group = group._replace(last=now)
         self._groups[group.scope, group.size] = group
         return str(group.serial)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
-        """Forget groups that have ended; look at up to *at_most* and return how many."""
-        done = 0
-        while self._queue and done < at_most and not self._lives(self._queue[0], now):
-            queued = self._queue.popleft()
-            done += 1
-            group = self._groups.get((queued.scope, queued.size))
-            if group is None or group.serial != queued.serial:
-                continue
-            if self._lives(group, now):
-                self._queue.append(group)
+        """Forget groups that have ended; look at the next *at_most*, return how many have."""
+        ended = 0
+        for _ in range(min(at_most, len(self._groups))):
+            if self._next_looked_at >= len(self._groups):
+                self._next_looked_at = 0
+            if self._lives(self._groups.peekitem(self._next_looked_at)[1], now):
+                self._next_looked_at += 1
             else:
-                del self._groups[group.scope, group.size]
-        return done
+                self._groups.popitem(self._next_looked_at)
+                ended += 1
+        return ended
 
     def dump(self) -> Iterator[Group]:
         """Yield the groups, oldest first."""
@@ -96,7 +92,6 @@ class Groups:
         for group in groups:
             self._groups[group.scope, group.size] = group
             self._next_serial = max(self._next_serial, group.serial + 1)
-        self._queue = deque(sorted(self._groups.values(), key=lambda group: group.last))
 
     def _nearest(self, scope: str, size: int, now: WallTime) -> Group | None:
         at = self._groups.bisect_left((scope, size))
@@ -126,9 +121,7 @@ class Groups:
         return group.last + self._life > now
 
     def _check(self) -> None:
-        """Assert that every group is where it belongs and will be looked at again."""
-        queued = {group.serial for group in self._queue}
+        """Assert that every group is where it belongs."""
         for (scope, size), group in self._groups.items():
             assert (scope, size) == (group.scope, group.size)
-            assert group.serial in queued
             assert group.serial < self._next_serial

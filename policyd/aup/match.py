@@ -18,6 +18,9 @@ RECIPIENT_ATTRIBUTES: Final = frozenset(("recipient", "recipient_domain"))
 ADDRESS_ATTRIBUTES: Final = frozenset(("client_address", "server_address"))
 """Attributes that hold an IP address, so that a network makes sense as a value."""
 
+DOMAIN_ATTRIBUTES: Final = frozenset(("domain", "recipient_domain"))
+"""Attributes of which a value with a leading dot includes the subdomains."""
+
 ALIASES: Final = {"client": "client_address"}
 """Shorter names that the rule file may use."""
 
@@ -96,9 +99,9 @@ def condition(attribute: str, values: Sequence[str], accounts: Accounts) -> Cond
             networks.append(_network(value))
         else:
             folded = _fold(attribute, value, accounts)
-            plain.add(folded.removeprefix("."))
-            if folded.startswith(".") and attribute in ("domain", "recipient_domain"):
+            if folded.startswith(".") and attribute in DOMAIN_ATTRIBUTES:
                 suffixes.append(folded)
+            plain.add(folded.removeprefix(".") if attribute in DOMAIN_ATTRIBUTES else folded)
 
     def test(value: str) -> bool:
         folded = _fold(attribute, value, accounts)
@@ -141,7 +144,7 @@ def _part(tested: Condition, address: str) -> str:
 def _fold(attribute: str, value: str, accounts: Accounts) -> str:
     if attribute == "account":
         return accounts.normalise(value)
-    if attribute in ("domain", "recipient_domain"):
+    if attribute in DOMAIN_ATTRIBUTES:
         dot = "." if value.startswith(".") else ""
         return dot + fold_domain(value[len(dot) :])
     if attribute in ("sender", "recipient"):
@@ -152,11 +155,13 @@ def _fold(attribute: str, value: str, accounts: Accounts) -> str:
 def _pattern(source: str) -> re.Pattern[str]:
     try:
         return re.compile(source, re.IGNORECASE)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise ValueError(f"the regular expression /{source}/ does not compile: {error}") from None
 
 
 def _network(value: str) -> Network:
+    if (address := _address(value)) is not None:
+        return ipaddress.ip_network(address)
     try:
         return ipaddress.ip_network(value)
     except ValueError as error:

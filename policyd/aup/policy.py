@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from enum import Enum, IntEnum
 from fnmatch import fnmatchcase
+from typing import Final
 
 from policyd.aup.address import Accounts, LocalDomains
 from policyd.aup.facts import Facts
 from policyd.aup.match import ADDRESS_ATTRIBUTES, Matcher
 from policyd.aup.wording import Wording
 from policyd.clock import WallTime
+
+SCOPES: Final = ("account", "domain")
+"""What messages can be alike within, the narrower first."""
 
 
 class Mode(Enum):
@@ -35,6 +39,10 @@ class Recipients(Enum):
     EXTERNAL = "external"
     LOCAL = "local"
     ALL = "all"
+
+    def include(self, *, external: bool) -> bool:
+        """Tell whether a recipient is one of these that is *external*, or is not."""
+        return self is Recipients.ALL or external is (self is Recipients.EXTERNAL)
 
 
 class Refuse(Enum):
@@ -113,7 +121,8 @@ class Limit:
 
     All conditions of *match* must hold, none of *unless* may. *window* is in seconds; *max* is the
     most that may pass, in units of *count*. *permanent_text* is the text when a deferral is made
-    permanent, and *text* itself for any other action.
+    permanent, and *text* itself for any other action. *likeness_scope* is what the likeness in the
+    key is within; None for a key without one.
     """
 
     id: str
@@ -130,6 +139,14 @@ class Limit:
     mode: Mode
     match: Matcher = field(default_factory=Matcher)
     unless: Matcher = field(default_factory=Matcher)
+    likeness_scope: str | None = field(init=False)
+    chooses_recipients: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        scope = next((scope for scope in SCOPES if self.counts_per(scope)), None)
+        object.__setattr__(self, "likeness_scope", scope if self.counts_per("likeness") else None)
+        chooses = bool(self.match.on_recipient or self.unless.on_recipient)
+        object.__setattr__(self, "chooses_recipients", chooses)
 
     def counts_per(self, *names: str) -> bool:
         """Tell whether any of *names* is under ``per``."""
@@ -142,18 +159,14 @@ class Limit:
 
     def applies_to(self, facts: Facts) -> bool:
         """Tell whether this limit holds to the sender that *facts* tell of."""
-        if not facts.account and self.counts_per("account", "domain", "likeness"):
+        if not facts.account and self.counts_per("account", "domain"):
             return False
         if not facts.domain and self.counts_per("domain"):
             return False
         return self.match.matches(facts) and not self.unless.touches(facts)
 
-    def concerns(self, recipient: str, *, external: bool) -> bool:
-        """Tell whether this limit counts the *recipient*, a folded address."""
-        if self.recipients is not Recipients.ALL and external is not (
-            self.recipients is Recipients.EXTERNAL
-        ):
-            return False
+    def chooses(self, recipient: str) -> bool:
+        """Tell whether the conditions let the *recipient*, a folded address, count."""
         return self.match.matches_recipient(recipient) and not self.unless.touches_recipient(
             recipient
         )

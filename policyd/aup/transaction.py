@@ -42,6 +42,7 @@ class Transaction:
         "_base_count",
         "_base_size",
         "_holds",
+        "_may_hold",
         "applied",
         "connections",
         "exempt",
@@ -74,6 +75,7 @@ class Transaction:
         self._base_size = 0
         self._base_count = 0
         self._holds: list[tuple[Applied, Claim]] = []
+        self._may_hold = True
 
     def size(self, request: Request) -> int:
         """Return the size of the message that *request* is about, in bytes.
@@ -93,10 +95,11 @@ class Transaction:
         return [claim for claim in claims if (applied, claim) not in self._holds]
 
     def reserve(self, applied: Applied, claims: Sequence[Claim]) -> None:
-        """Hold *claims* until they are released."""
-        for claim in claims:
-            applied.counter.reserve(claim)
-            self._holds.append((applied, claim))
+        """Hold *claims* until they are released; nothing, if the transaction is too old."""
+        if self._may_hold:
+            for claim in claims:
+                applied.counter.reserve(claim)
+                self._holds.append((applied, claim))
 
     def release(self, only: Applied | None = None) -> None:
         """Give up what is reserved, of all limits or of one *only*; the recipients stay."""
@@ -107,6 +110,11 @@ class Transaction:
             else:
                 kept.append((applied, claim))
         self._holds = kept
+
+    def hold_no_more(self) -> None:
+        """Give up what is reserved and reserve nothing again."""
+        self.release()
+        self._may_hold = False
 
     def start_over(self, request: Request) -> None:
         """Go on with an empty set after the message of *request* was refused (rule 7)."""
@@ -191,7 +199,7 @@ class Transactions:
                 self.close(transaction)
             done += 1
         while self._by_age and done < at_most and self._by_age[0].opened + LONGEST_HOLD <= now:
-            self._by_age.popleft().release()
+            self._by_age.popleft().hold_no_more()
             done += 1
         return done
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from policyd.config.load import load
@@ -61,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
     # Twisted takes a while to import, and a wrong rule file does not need it
     from policyd.service.application import Options, serve  # noqa: PLC0415
 
-    def greet(addresses: Sequence[str]) -> None:
+    def greet(addresses: Sequence[str], state: Path) -> None:
         if "NOTIFY_SOCKET" not in os.environ:
-            sys.stdout.write(_greeting(addresses, summarise(policy), args.config))
+            shown = replace(policy, state=replace(policy.state, directory=str(state)))
+            sys.stdout.write(_greeting(addresses, summarise(shown), args.config))
             sys.stdout.flush()
 
     options = Options(

@@ -7,10 +7,11 @@ from typing import Final
 from policyd.aup.address import Accounts, LocalDomains, split_address
 from policyd.aup.match import ADDRESS_ATTRIBUTES, Condition, condition, condition_in
 from policyd.config.grammar import ACCOUNTS_FILE, CONDITIONS, DOMAINS_FILE
-from policyd.config.kinds import Placed, Record
+from policyd.config.kinds import Placed
 from policyd.config.lists import ListReader
 from policyd.config.names import Flaw, account_flaw, domain_flaw
 from policyd.config.problem import Problems, RuleError, quoted
+from policyd.config.tables import Record
 
 _DOMAINS: Final = frozenset(("domain", "recipient_domain"))
 _ADDRESSES: Final = frozenset(("account", "sender", "recipient"))
@@ -74,5 +75,6 @@ def _flaw(attribute: str, text: str) -> Flaw | None:
             return Flaw(f"{quoted(text)} is no address", f"for a whole domain write {cure}")
     if "*" in text:
         message = f"the * in {quoted(text)} stands for nothing but itself"
-        return Flaw(message, "write a /regular expression/")
+        pattern = re.escape(text).replace(r"\*", ".*")
+        return Flaw(message, f"write '/^{pattern}$/'")
     return None

@@ -8,9 +8,10 @@ from typing import Final
 from policyd.aup.facts import VARYING_ATTRIBUTES
 from policyd.aup.match import RECIPIENT_ATTRIBUTES
 from policyd.aup.policy import Count, EndSession, LikenessBy, Mode, Recipients, Refuse
-from policyd.config.kinds import Key, ListOf, MapOf, OneOrList, Table, WithPlace
+from policyd.config.kinds import ListOf, MapOf, OneOrList, WithPlace
 from policyd.config.ladder_grammar import LADDER_TABLE, NOTICES_TABLE
 from policyd.config.quantities import AmountKind, Duration, Number, ToleranceKind
+from policyd.config.tables import Key, Table
 from policyd.config.terms import (
     ADDRESS,
     DOMAIN,
@@ -266,7 +267,7 @@ MODE = Key(
 )
 END_SESSION = Key(
     "end_session",
-    OneOf("a way to end a session", EndSession, {"true": "write yes", "false": "write no"}),
+    OneOf("auto, yes or no", EndSession, {"true": "write yes", "false": "write no"}),
     "Whether a refused message ends the SMTP session; auto: only where Postfix needs it.",
     default="auto",
 )
@@ -293,7 +294,7 @@ LADDER = Key("ladder", LADDER_TABLE, "What repeated refusals lead to.")
 NOTICES = Key("notices", NOTICES_TABLE, "The mail that administrators get.")
 STATE = Key("state", STATE_TABLE, "Where the counts are kept.", default={})
 
-FILE_TABLE: Table = Table(
+FILE_TABLE = Table(
     "a rule file",
     VERSION,
     MODE,

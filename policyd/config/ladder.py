@@ -4,9 +4,9 @@ This version does not act on them, and says so.
 """
 
 from policyd.config import ladder_grammar
-from policyd.config.kinds import Record
 from policyd.config.ladder_grammar import Step
 from policyd.config.problem import Problems
+from policyd.config.tables import Record
 
 
 def check_ladder(record: Record, problems: Problems) -> None:

@@ -5,8 +5,9 @@ This version checks them and does not act on them, so nothing of them reaches th
 
 from enum import Enum
 
-from policyd.config.kinds import Key, ListOf, OneOrList, Table
+from policyd.config.kinds import ListOf, OneOrList
 from policyd.config.quantities import Duration, Number, Percentage
+from policyd.config.tables import Key, Table
 from policyd.config.terms import DOMAIN, NOTICE_ADDRESS, SERVER
 from policyd.config.words import OneOf, Text
 

@@ -1,11 +1,12 @@
 """One entry under ``limits``, checked for what its keys mean together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import Final
 
 from policyd.aup.address import Accounts
-from policyd.aup.match import Condition, Matcher
+from policyd.aup.match import Matcher
 from policyd.aup.policy import (
     Action,
     Count,
@@ -22,9 +23,12 @@ from policyd.aup.wording import DEFAULT, Wording, duration, for_deferral, for_re
 from policyd.clock import WallTime
 from policyd.config import grammar
 from policyd.config.conditions import conditions
-from policyd.config.kinds import Key, Record
 from policyd.config.problem import Problems
+from policyd.config.tables import Record
 from policyd.config.texts import check_text
+
+_SCOPES: Final = frozenset(("account", "domain"))
+"""Whose messages are compared to tell which of them are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def build_limit(record: Record, setting: Setting, problems: Problems) -> Limit:
     """Return the limit of *record*; tell *problems* which of its keys do not fit together."""
     per = _key(record, problems)
     _check_refusal(record, per, setting.likeness.by, problems)
-    if record[grammar.STRIKE] and grammar.PER in record and not _names(per, "account"):
+    if record[grammar.STRIKE] and grammar.PER in record and "account" not in _names(per):
         problems.error(
             record.place(grammar.STRIKE),
             "only accounts climb the ladder, and account is not under per",
@@ -82,26 +86,25 @@ def build_limit(record: Record, setting: Setting, problems: Problems) -> Limit:
         text=for_deferral(text) if defers else Wording(text),
         permanent_text=for_rejection(text) if defers else Wording(text),
         mode=record.get(grammar.LIMIT_MODE) or setting.mode,
-        match=Matcher.of(_conditions(record, grammar.MATCH, setting, problems)),
-        unless=Matcher.of(_conditions(record, grammar.UNLESS, setting, problems)),
+        match=Matcher.of(conditions(record[grammar.MATCH], setting.accounts, problems)),
+        unless=Matcher.of(conditions(record[grammar.UNLESS], setting.accounts, problems)),
     )
 
 
-def _names(per: tuple[KeyPart, ...], *names: str) -> bool:
-    return any(part.name in names for part in per)
+def _names(per: Iterable[KeyPart]) -> frozenset[str]:
+    return frozenset(part.name for part in per)
 
 
 def _key(record: Record, problems: Problems) -> tuple[KeyPart, ...]:
     """Return what the limit counts by."""
+    names = _names(part for part, _ in record[grammar.PER])
     parts: dict[str, KeyPart] = {}
     for part, place in record[grammar.PER]:
         if part.name in parts:
             problems.error(place, f"{part.name} is under per twice", "keep one of the two")
-        if part.name == "likeness" and grammar.PER in record:
-            scopes = [p for p, _ in record[grammar.PER] if p.name in ("account", "domain")]
-            if not scopes:
-                message = "likeness is told among the messages of one account or one domain"
-                problems.error(place, message, "add account or domain to per")
+        if part.name == "likeness" and grammar.PER in record and not names & _SCOPES:
+            message = "likeness is told among the messages of one account or one domain"
+            problems.error(place, message, "add account or domain to per")
         parts[part.name] = part
     if "recipient" in parts and record[grammar.COUNT] is Count.DISTINCT_RECIPIENTS:
         problems.warning(
@@ -120,7 +123,7 @@ def _check_refusal(
         return
     place = record.place(grammar.REFUSE)
     hint = "write refuse: message"
-    if grammar.PER in record and _names(per, "likeness") and by is LikenessBy.SIZE:
+    if grammar.PER in record and "likeness" in _names(per) and by is LikenessBy.SIZE:
         message = "a recipient cannot be refused by likeness: the size is not known yet"
         problems.error(place, message, hint)
     if record[grammar.COUNT] is Count.BYTES:
@@ -157,9 +160,3 @@ def _action(record: Record, problems: Problems) -> Action:
         message = f"the status {status} does not fit the action {code}"
         problems.error(place, message, f"write {action.status[0]}{status[1:]}")
     return Action(action.verb, status)
-
-
-def _conditions(
-    record: Record, key: Key[Record], setting: Setting, problems: Problems
-) -> Iterator[Condition]:
-    return conditions(record[key], setting.accounts, problems)

@@ -150,7 +150,8 @@ class _Composer:
             raise RuleError(place, f"more than {_DEEPEST} levels of nesting", "close the brackets")
         tag = getattr(event, "tag", None)
         if tag is not None:
-            message = f"a tag ({quoted(tag)}) is not supported"
+            name = quoted(tag.replace("tag:yaml.org,2002:", "!!"))
+            message = f"the tag {name} is not supported"
             self._problems.error(place, message, "delete it, or put the text in quotes")
         anchor = event.anchor
         if anchor is not None:

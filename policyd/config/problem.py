@@ -12,6 +12,9 @@ from typing import Final
 _WIDTH: Final = 100
 """Columns of a source line that are shown; of a longer one the part around the place."""
 _LONGEST_QUOTE: Final = 50
+_LONGEST_TEXT: Final = 300
+_MOST_ERRORS: Final = 500
+"""More than that are not the work of a person, and nobody reads them."""
 
 
 class Severity(Enum):
@@ -106,6 +109,10 @@ class RuleError(Exception):
         self.hint = hint
 
 
+class TooManyError(Exception):
+    """There is no end of mistakes."""
+
+
 class Problems:
     """All that was found wrong so far; the same problem is told once."""
 
@@ -118,9 +125,18 @@ class Problems:
         self.error(error.place, error.message, error.hint)
 
     def error(self, place: Place, message: str, hint: str = "") -> None:
-        """Record a mistake: the rules cannot be used."""
+        """Record a mistake: the rules cannot be used.
+
+        Raise TooManyError when it is one too many.
+        """
         self.errors += 1
         self._record(place, message, hint, Severity.ERROR)
+        if self.errors == _MOST_ERRORS:
+            whole = Place(Source(place.source.name))
+            self._record(
+                whole, "there are too many mistakes", "correct these first", Severity.ERROR
+            )
+            raise TooManyError
 
     def warning(self, place: Place, message: str, hint: str = "") -> None:
         """Record something unwise: the rules can be used."""
@@ -131,6 +147,7 @@ class Problems:
         return tuple(sorted(self._found, key=lambda p: (p.file, p.line, p.column)))
 
     def _record(self, place: Place, message: str, hint: str, severity: Severity) -> None:
+        message, hint = (_one_line(text, _LONGEST_TEXT) for text in (message, hint))
         problem = Problem(
             place.source.name, place.line, place.column, message, hint, severity, place.text
         )
@@ -139,7 +156,10 @@ class Problems:
 
 def quoted(text: str) -> str:
     """Return *text* between quotes, shortened, with escapes for what does not print."""
-    if len(text) > _LONGEST_QUOTE:
-        text = text[: _LONGEST_QUOTE - 3] + "..."
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return f"'{shown}'"
+    return f"'{_one_line(text, _LONGEST_QUOTE)}'"
+
+
+def _one_line(text: str, longest: int) -> str:
+    if len(text) > longest:
+        text = text[: longest - 3] + "..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

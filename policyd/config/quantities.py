@@ -18,6 +18,10 @@ _SIZES: Final = {
     "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3,
 }  # fmt: skip
 _SIZE: Final = re.compile(rf"([0-9]{{1,{MOST_DIGITS}}})({'|'.join(_SIZES)})")
+_NEARLY_SIZE: Final = re.compile(
+    rf"([0-9]{{1,{MOST_DIGITS}}})(?:\.([0-9]))? ?([kmgt])(i?)b?(?:ytes?)?", re.IGNORECASE
+)
+_PERCENTAGE: Final = r"(100|[0-9]{1,2}(\.[0-9]{1,3})?)%"
 _DURATIONS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 _LONGEST: Final = 400 * 86400
@@ -86,6 +90,8 @@ class Number(ScalarKind[int]):
         number = plain_number(scalar)
         if not self._least <= number <= self._most:
             bound = f"{self._least} or more" if number < self._least else f"at most {self._most}"
+            if self._least == self._most:
+                bound = str(self._least)
             raise RuleError(scalar.place, f"{number} is out of range", f"write {bound}")
         return number
 
@@ -117,10 +123,8 @@ class AmountKind(ScalarKind[Amount]):
                 return Amount(None)
             hint = "write it in lower case" if self._unlimited else "only an override can say so"
             raise RuleError(scalar.place, f"{quoted(text)} is no number", hint)
-        if found := _SIZE.fullmatch(text):
-            return Amount(int(found[1]) * _SIZES[found[2]], is_size=True)
-        if cure := _size_cure(text):
-            raise RuleError(scalar.place, f"{quoted(text)} is no size", cure)
+        if (size := _size(scalar)) is not None:
+            return Amount(size, is_size=True)
         return Amount(plain_number(scalar))
 
     def schema(self) -> Schema:
@@ -134,22 +138,34 @@ class AmountKind(ScalarKind[Amount]):
         return {"anyOf": forms}
 
 
-def _size_cure(text: str) -> str | None:
-    """Return the hint for what looks like a size."""
-    found = re.fullmatch(r"([0-9]+)(?:\.([0-9]))? ?([kmgt])(i?)b?(?:ytes?)?", text, re.IGNORECASE)
-    if not found or len(text) > 2 * MOST_DIGITS:
+def _size(scalar: Scalar) -> int | None:
+    """Return the bytes of a size with a unit, or None when *scalar* is no size.
+
+    Raise RuleError for what is nearly one.
+    """
+    cure = ""
+    if found := _SIZE.fullmatch(scalar.text):
+        number = int(found[1]) * _SIZES[found[2]]
+    elif found := _NEARLY_SIZE.fullmatch(scalar.text):
+        whole, tenths, letter, binary = found.groups()
+        base = 1024 if binary else 1000
+        number = int(whole + (tenths or "0")) * base ** ("kmgt".index(letter.lower()) + 1) // 10
+        cure = as_size(number)
+    else:
         return None
-    whole, tenths, letter, binary = found.groups()
-    units = "KMGT" if binary else "kMGT"
-    unit = units["kmgt".index(letter.lower())]
-    suffix = "iB" if binary else "B"
-    if unit == "T":
-        return f"write {whole}000G{suffix}"
-    if tenths:
-        smaller = units[units.index(unit) - 1] if unit.lower() != "k" else ""
-        number = int(whole + tenths) * (1024 if binary else 1000) // 10
-        return f"write {number}{smaller}{suffix if smaller else 'B'}"
-    return f"write {whole}{unit}{suffix}"
+    if number >= 10**MOST_DIGITS:
+        raise RuleError(scalar.place, f"{quoted(scalar.text)} is too large", "write less")
+    if cure:
+        raise RuleError(scalar.place, f"{quoted(scalar.text)} is no size", f"write {cure}")
+    return number
+
+
+def as_size(number: int) -> str:
+    """Return *number* bytes as they are written in the rule file, in the largest unit that fits."""
+    for unit, length in sorted(_SIZES.items(), key=lambda item: -item[1]):
+        if number and number % length == 0:
+            return f"{number // length}{unit}"
+    return f"{number}B"
 
 
 class Tolerance(NamedTuple):
@@ -169,18 +185,17 @@ class ToleranceKind(ScalarKind[Tolerance]):
     def parse(self, scalar: Scalar) -> Tolerance:
         """Return the tolerance."""
         text = scalar.text
-        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?%", text) and float(text[:-1]) <= 100:
+        if re.fullmatch(_PERCENTAGE, text):
             return Tolerance(float(text[:-1]), percent=True)
         if "%" in text:
             message = f"{quoted(text)} is no percentage"
             raise RuleError(scalar.place, message, "write one from 0% to 100%, such as 2%")
-        if found := _SIZE.fullmatch(text):
-            return Tolerance(int(found[1]) * _SIZES[found[2]], percent=False)
-        return Tolerance(plain_number(scalar), percent=False)
+        size = _size(scalar)
+        return Tolerance(plain_number(scalar) if size is None else size, percent=False)
 
     def schema(self) -> Schema:
         """Return the schema of a number or a percentage."""
-        pattern = rf"^([0-9]{{1,3}}(\.[0-9]{{1,3}})?%|[0-9]+({'|'.join(_SIZES)}))$"
+        pattern = rf"^({_PERCENTAGE}|[0-9]+({'|'.join(_SIZES)}))$"
         return {
             "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": pattern}]
         }
@@ -248,5 +263,6 @@ def _duration_cure(text: str) -> str:
         parts = re.findall(r"([0-9]+)(?:\.([0-9]))? ?([smhdw])[a-z]*", text.lower())
         seconds = sum(int(n + (t or "0")) * _DURATIONS[u] / 10 for n, t, u in parts)
         if 1 <= seconds <= _LONGEST and seconds == int(seconds):
-            return f"write {as_duration(int(seconds))}"
+            whole = len(parts) == 1 and not parts[0][1]
+            return f"write {parts[0][0] + parts[0][2] if whole else as_duration(int(seconds))}"
     return "write a number and one unit, such as 90s, 10m, 24h or 7d"

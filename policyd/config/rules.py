@@ -4,7 +4,6 @@ from policyd.aup.address import Accounts, LocalDomains
 from policyd.aup.policy import Likeness, Limit, Organization, Policy, Recipients, State
 from policyd.clock import WallTime
 from policyd.config import grammar
-from policyd.config.kinds import Record
 from policyd.config.ladder import check_ladder, check_notices
 from policyd.config.limits import Setting, build_limit
 from policyd.config.lists import ListReader
@@ -12,6 +11,7 @@ from policyd.config.names import domain_flaw
 from policyd.config.nodes import Mapping
 from policyd.config.problem import Problems
 from policyd.config.senders import Senders
+from policyd.config.tables import Record
 
 
 def build(
@@ -30,9 +30,11 @@ def build(
     file = grammar.FILE_TABLE.read(tree, problems)
     setting = _setting(file, now)
     limits = _limits(file, setting, problems)
+    errors = problems.errors
     local = _local(file, lists)
     if complete:
         _check_presence(file, problems)
+    if complete and problems.errors == errors and not file[grammar.LOCAL].flawed:
         _check_local(file, local, problems)
     known = limits if complete and grammar.LIMITS in file else None
     senders = Senders(setting, known, lists, problems)
@@ -114,7 +116,7 @@ def _check_presence(file: Record, problems: Problems) -> None:
 
 def _check_local(file: Record, local: LocalDomains, problems: Problems) -> None:
     """Warn once when recipients are told apart by domains that nobody has named."""
-    if len(local) or file[grammar.LOCAL].flawed:
+    if len(local):
         return
     for record in file.get(grammar.LIMITS) or ():
         if record[grammar.RECIPIENTS] is not Recipients.ALL:

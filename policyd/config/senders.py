@@ -10,11 +10,12 @@ from policyd.aup.policy import Count, Exemption, Limit, Override
 from policyd.clock import WallTime
 from policyd.config import grammar
 from policyd.config.conditions import conditions, listed
-from policyd.config.kinds import Placed, Record
+from policyd.config.kinds import Placed
 from policyd.config.limits import Setting
 from policyd.config.lists import ListReader
 from policyd.config.problem import Problems, quoted
 from policyd.config.quantities import Amount
+from policyd.config.tables import Record
 
 
 class Senders:

@@ -19,6 +19,7 @@ from policyd.aup.policy import (
     Refuse,
 )
 from policyd.aup.wording import duration
+from policyd.config.quantities import as_size
 
 _MODES: Final = {
     Mode.OBSERVE: "observe: what would be refused is logged, all mail passes",
@@ -107,7 +108,7 @@ def _what(limit: Limit) -> str:
         similar = "similar " if limit.counts_per("likeness") else ""
         return f"more than {limit.max} {similar}messages to {to}"
     if limit.count is Count.BYTES:
-        return f"more than {limit.max} bytes of {mail} to {to}"
+        return f"more than {as_size(limit.max)} of {mail} to {to}"
     distinct = "distinct " if limit.count is Count.DISTINCT_RECIPIENTS else ""
     if limit.counts_per("recipient"):
         return f"{mail} more than {limit.max} times to {to}"

@@ -64,13 +64,6 @@ _SAYINGS: Final = (
         "use single quotes, or write two backslashes",
     ),
     _Saying(
-        "but got '<stream end>'",
-        "flow (sequence|mapping)",
-        "the bracket that opens here is never closed",
-        "close it",
-        at_context=True,
-    ),
-    _Saying(
         r"expected ',' or '(.)'",
         "flow",
         "a comma or … is missing before this",
@@ -82,6 +75,12 @@ _SAYINGS: Final = (
         "a line that is neither a key with a value nor a list entry",
         "write a colon and a space after the key",
         at_context=True,
+    ),
+    _Saying(
+        "expected <block end>, but found ':'",
+        "",
+        "a value without a key",
+        "write the key before the colon",
     ),
     _Saying(
         "expected <block end>, but found '(}|])'",
@@ -132,6 +131,12 @@ _SAYINGS: Final = (
 def explained(error: yaml.MarkedYAMLError, source: Source) -> RuleError:
     """Return what PyYAML's *error* in *source* means to an administrator."""
     problem, context = error.problem or "", error.context or ""
+    opening, broken = error.context_mark, error.problem_mark
+    if opening and broken and "flow" in context and broken.line > opening.line:
+        message = (
+            f"the bracket that opens here is not closed, and line {broken.line + 1} does not fit"
+        )
+        return RuleError(_place(opening, source), message, "close it")
     for saying in _SAYINGS:
         found = re.search(saying.problem, problem)
         if found and re.search(saying.context, context):

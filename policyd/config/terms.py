@@ -111,6 +111,9 @@ class Attribute(ScalarKind[str]):
         """Return the name of the attribute."""
         if scalar.text in REQUEST_ATTRIBUTES:
             return scalar.text
+        if scalar.text in VARYING_ATTRIBUTES:
+            message = f"{scalar.text} changes from message to message and names no sender"
+            raise RuleError(scalar.place, message, f"write {self.example}")
         message = f"{quoted(scalar.text)} is no attribute that names a sender"
         raise RuleError(scalar.place, message, suggestion(scalar.text, REQUEST_ATTRIBUTES))
 

@@ -6,8 +6,9 @@ from typing import Final
 from policyd.aup.policy import Action, Refuse, Strength
 from policyd.aup.wording import DEFAULT, PLACEHOLDERS, Wording, mistakes, warnings
 from policyd.config import grammar
-from policyd.config.kinds import Record, suggestion
+from policyd.config.kinds import suggestion
 from policyd.config.problem import Place, Problems
+from policyd.config.tables import Record
 
 _ROOM: Final = {Refuse.MESSAGE: 450, Refuse.RECIPIENT: 200}
 """Bytes that a text may have, by what is refused (POLICY.md "Answers")."""

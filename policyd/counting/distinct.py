@@ -4,8 +4,9 @@ A member is counted once, in the bucket in which it was last seen, so that the n
 a key is a sum in a window like any other: seen again, a member moves from its old bucket to the
 present one. Which bucket a member is in stands in one flat dict for all keys, under a 64-bit number
 made of the key and the member: their hashes, either of them evenly spread, combined by exclusive
-or. The hashes are keyed: whoever reads the memory or the disk cannot tell whom somebody wrote to,
-and no sender can choose addresses that collide.
+or. A key is hashed with a newline after it, which no member has: an address may be both, and the
+number of A and B must not be that of B and A. The hashes are keyed: whoever reads the memory or the
+disk cannot tell whom somebody wrote to, and no sender can choose addresses that collide.
 """
 
 from __future__ import annotations  # array[int] is no expression before Python 3.12
@@ -36,11 +37,12 @@ class Hasher:
 class WindowMembers:
     """Distinct members per key in a sliding window; *hasher* is applied to keys."""
 
-    __slots__ = ("_hasher", "_last", "_leaving", "_seen", "sums")
+    __slots__ = ("_hasher", "_last", "_leaving", "_salted", "_seen", "sums")
 
     def __init__(self, window: float, hasher: Hasher) -> None:
         self.sums = WindowSums(window)
         self._hasher = hasher
+        self._salted = ("", hasher("\n"))
         self._last: dict[int, int] = {}  # key and member -> the bucket it was last counted in
         self._seen: dict[int, array[int]] = {}  # bucket -> what was counted in it, or moved on
         self._leaving: deque[tuple[int, array[int]]] = deque()
@@ -62,12 +64,12 @@ class WindowMembers:
 
     def unknown(self, key: str, members: Iterable[int]) -> list[int]:
         """Return those of the *members* that *key* does not have."""
-        last, first, salt = self._last, self.timeline.first, self._hasher(key)
+        last, first, salt = self._last, self.timeline.first, self._salt(key)
         return [member for member in members if last.get(salt ^ member, -1) < first]
 
     def add(self, key: str, members: Iterable[int], now: WallTime) -> None:
         """Count the *members* of *key*, at *now*, after *advance*."""
-        last, first, salt = self._last, self.timeline.first, self._hasher(key)
+        last, first, salt = self._last, self.timeline.first, self._salt(key)
         number = self.timeline.current(now)
         seen = self._seen.get(number)
         if seen is None:
@@ -112,6 +114,11 @@ class WindowMembers:
             self.sums.add(number, key, count)
         self._seen.setdefault(number, array("Q")).extend(pairs)
         self._last.update(dict.fromkeys(pairs, number))
+
+    def _salt(self, key: str) -> int:
+        if key != self._salted[0]:  # what is tested is counted next
+            self._salted = key, self._hasher(f"{key}\n")
+        return self._salted[1]
 
     def _check(self) -> None:
         """Assert that the counts are those of the members, bucket by bucket."""

@@ -29,6 +29,9 @@ class Verdict(NamedTuple):
 
 PASS: Final = Verdict("DUNNO")
 
+_DEFAULT_STATUS: Final = {"R": "5.7.1", "D": "4.7.1", "5": "5.7.1", "4": "4.7.1"}
+"""By the first letter of the verb. Without one Postfix would take the text's first word for it."""
+
 _PASS_BYTES: Final = b"action=DUNNO\n\n"
 
 
@@ -45,7 +48,8 @@ def reply(verdict: Verdict, stage: Stage = Stage.END_OF_MESSAGE) -> bytes:
     if verdict.status and not _STATUS.fullmatch(verdict.status):
         raise ValueError(f"{verdict.status!r} is no status of a refusal")
     text = to_ascii(verdict.text)[: ROOM[stage]].strip() or "Refused by policy"
-    words = (verdict.verb, verdict.status, text) if verdict.status else (verdict.verb, text)
+    status = verdict.status or _DEFAULT_STATUS.get(verdict.verb[0], "")
+    words = (verdict.verb, status, text) if status else (verdict.verb, text)
     return f"action={' '.join(words)}\n\n".encode("ascii")
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,15 @@ def now() -> Instant:
     return Instant(WallTime(time.time()), MonotonicTime(time.monotonic()))
 
 
-def serve(options: Options, loaded: Loaded, policy: Policy, greet: Callable[..., None]) -> int:
+def serve(
+    options: Options,
+    loaded: Loaded,
+    policy: Policy,
+    greet: Callable[[Sequence[str], Path], None],
+) -> int:
     """Serve *policy* until a signal ends it and return the exit code.
 
-    *greet* is called with the addresses listened on, once there are any.
+    *greet* is called with the addresses listened on and the state directory, once they are known.
     """
     # The reactor's own clock is the wall's, and a step back would stop every timer.
     reactor.seconds = time.monotonic
@@ -80,7 +85,8 @@ def serve(options: Options, loaded: Loaded, policy: Policy, greet: Callable[...,
     globalLogPublisher.addObserver(_CriticalTo(log))
     daemon = _Daemon(options, loaded, log)
     try:
-        greet(daemon.start(policy))
+        daemon.start(policy)
+        greet(daemon.listening, daemon.directory)
         gc.collect()
         gc.freeze()  # what is loaded stays; no collection need look at it
         reactor.run()
@@ -103,12 +109,13 @@ class _Daemon:
         self._log = log
         self._notifier = Notifier(os.environ, os.getpid())
         self._reloader = Reloader(options.config, loaded, self._obey, self._settled, log)
-        self._listening: list[str] = []
+        self.listening: list[str] = []
         self._ports: list[IListeningPort] = []
 
-    def start(self, policy: Policy) -> list[str]:
-        """Begin to serve; return the addresses."""
-        self._persistence = self._open_state(policy)
+    def start(self, policy: Policy) -> None:
+        """Begin to serve."""
+        self.directory = self._options.state or Path(policy.state.directory)
+        self._persistence = self._open_state()
         self._engine = self._engine_for(policy)
         self._engine.trace = self._log.shows_requests
         self._service = PolicyService(self._engine, self._log, now)
@@ -121,12 +128,10 @@ class _Daemon:
             self._periodic("watchdog", interval, self._notifier.watchdog)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         reactor.callWhenRunning(self._ready)
-        return self._listening
 
-    def _open_state(self, policy: Policy) -> Persistence | None:
-        directory = self._options.state or Path(policy.state.directory)
+    def _open_state(self) -> Persistence | None:
         try:
-            return Persistence(directory, self._log)
+            return Persistence(self.directory, self._log)
         except OSError as error:
             self._log.state_trouble(error)
             return None
@@ -137,7 +142,7 @@ class _Daemon:
         kept = self._persistence.load(now().wall)
         engine = Engine(policy, Hasher(kept.secret))
         emptied = engine.counts.restore(kept.counts, now().wall)
-        self._log.state_loaded(str(self._persistence.directory), emptied)
+        self._log.state_loaded(str(self.directory), emptied)
         return engine
 
     def _listen(self) -> None:
@@ -153,7 +158,7 @@ class _Daemon:
             self._say_listening(str(address), loopback=address.is_loopback)
 
     def _say_listening(self, address: str, *, loopback: bool) -> None:
-        self._listening.append(address)
+        self.listening.append(address)
         if not loopback:
             self._log.open_to_the_net(address)
 
@@ -166,13 +171,13 @@ class _Daemon:
 
     def _ready(self) -> None:
         policy = self._engine.policy
-        self._log.started(__version__, self._listening, policy.mode.value, _ids(policy))
+        self._log.started(__version__, self.listening, policy.mode.value, _ids(policy))
         self._settled()
 
     def _settled(self) -> None:
         """Tell the service manager that the rules are in force, old or new."""
         policy = self._engine.policy
-        where = ", ".join(self._listening)
+        where = ", ".join(self.listening)
         self._notifier.ready(f"{policy.mode.value}: {len(policy.limits)} limits on {where}")
 
     def _hang_up(self) -> None:

@@ -23,7 +23,6 @@ class Persistence:
     """
 
     def __init__(self, directory: Path, log: MailLog) -> None:
-        self.directory = directory
         self._log = log
         self._snapshots = Snapshots(directory)
         self._one_at_a_time = DeferredLock()
@@ -39,10 +38,6 @@ class Persistence:
     def save(self, counts: Counts) -> Deferred[None]:
         """Write *counts*; fires when that is done, or has failed and been logged."""
         return self._one_at_a_time.run(self._save, counts)
-
-    def close(self) -> None:
-        """Let another process have the directory."""
-        self._snapshots.close()
 
     def _save(self, counts: Counts) -> Deferred[None]:
         done = deferToThread(self._snapshots.save, encoded(counts.dump()))

@@ -4,17 +4,15 @@ A SIGHUP asks for it, and so does a list file (local domains, accounts) that cha
 is done in a thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from policyd.aup.policy import Policy
-from policyd.config.load import Loaded, load
+from policyd.config.load import Loaded, Stamp, load, stamp
 from policyd.service.maillog import MailLog
-
-_Stamp = tuple[int, int, int] | None
 
 
 class Reloader:
@@ -32,8 +30,7 @@ class Reloader:
         log: MailLog,
     ) -> None:
         self._path = path
-        self._watched: Sequence[Path] = loaded.watched
-        self._stamps = _stamps(self._watched)
+        self._watched = loaded.watched
         self._obey = obey
         self._settled = settled
         self._log = log
@@ -46,7 +43,7 @@ class Reloader:
             self._asked = why
             return
         self._busy = True
-        done = deferToThread(_read, self._path).addCallback(self._read, why)
+        done = deferToThread(_load, self._path, self._watched).addCallback(self._read, why)
         done.addErrback(lambda failure: self._log.task_failed("reload", failure))
         done.addCallback(self._go_on)
 
@@ -54,14 +51,16 @@ class Reloader:
         """Reload if a list file has changed since it was read."""
         return deferToThread(_stamps, self._watched).addCallback(self._compare)
 
-    def _read(self, result: tuple[Loaded, list[_Stamp]], why: str) -> None:
-        loaded, self._stamps = result
-        self._watched = loaded.watched
+    def _read(self, result: tuple[Loaded, Mapping[Path, Stamp]], why: str) -> None:
+        loaded, stamps = result
         for problem in loaded.problems:
             self._log.rule_problem(problem)
         if loaded.policy is None:
+            # the old rules stay, and so do their list files
+            self._watched = {**stamps, **loaded.watched}
             self._log.reload_failed(why)
         else:
+            self._watched = loaded.watched
             self._obey(loaded.policy, why)
 
     def _go_on(self, _: None) -> None:
@@ -72,26 +71,15 @@ class Reloader:
             why, self._asked = self._asked, None
             self.reload(why)
 
-    def _compare(self, stamps: list[_Stamp]) -> None:
-        if stamps != self._stamps and not self._busy:
-            self._stamps = stamps  # said once, also if it cannot be read
+    def _compare(self, stamps: Mapping[Path, Stamp]) -> None:
+        if stamps != self._watched and not self._busy:
             self.reload("a list file changed")
 
 
-def _read(path: Path) -> tuple[Loaded, list[_Stamp]]:
-    loaded = load(path)
-    # looked at after the reading: what changes in between is seen as a change, or was read
-    return loaded, _stamps(loaded.watched)
+def _load(path: Path, watched: Iterable[Path]) -> tuple[Loaded, Mapping[Path, Stamp]]:
+    stamps = _stamps(watched)
+    return load(path), stamps
 
 
-def _stamps(paths: Sequence[Path]) -> list[_Stamp]:
-    """Return what tells a changed file from an unchanged one, for each of *paths*."""
-    return [_stamp(path) for path in paths]
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
+    return {path: stamp(path) for path in paths}

@@ -7,7 +7,6 @@ counts, reserves, joins requests to transactions, or lets time pass.
 from dataclasses import dataclass, field
 from typing import Any
 
-from policyd.aup.applied import likeness_scope
 from policyd.aup.facts import Facts
 from policyd.aup.policy import Count, Limit, Mode, Policy, Refuse
 from policyd.counting.window import bucket_width
@@ -55,6 +54,7 @@ class Model:
         self.rules = rules
         self.charges: list[Charge] = []
         self.groups: list[Group] = []
+        self.serial = 0
         self.mails: dict[str, Mail] = {}
         self.current: dict[int, str] = {}
         self.answers: dict[tuple[str, ...], tuple[float, tuple[str, str | None]]] = {}
@@ -71,6 +71,7 @@ class Model:
             width = bucket_width(window)
             if charge.when // width * width + width <= wall - window:
                 charge.gone = True
+        self.groups = [group for group in self.groups if group.last + self.life(group) > wall]
         for instance, mail in list(self.mails.items()):
             if mail.left is not None and mail.left + 5 <= ticks:
                 del self.mails[instance]
@@ -116,7 +117,7 @@ class Model:
         by_key: dict[Key, list[str]] = {}
         for recipient in recipients:
             external = recipient.startswith("?") or self.rules.local.is_external(recipient)
-            if limit.concerns(recipient, external=external):
+            if limit.recipients.include(external=external) and limit.chooses(recipient):
                 key = tuple(
                     recipient
                     if part.name == "recipient"
@@ -151,19 +152,23 @@ class Model:
 
     # likeness
 
-    def nearest(self, limit: Limit, facts: Facts, size: int) -> Group | None:
-        kind = likeness_scope(limit)
-        assert kind is not None
-        life = max(
-            other.window + bucket_width(other.window)
-            for other in self.rules.limits
-            if likeness_scope(other) == kind
+    def life(self, group: Group) -> float:
+        return max(
+            (
+                limit.window + bucket_width(limit.window)
+                for limit in self.rules.limits
+                if limit.likeness_scope == group.scope[0]
+            ),
+            default=0,
         )
+
+    def nearest(self, limit: Limit, facts: Facts, size: int) -> Group | None:
+        kind = limit.likeness_scope
+        assert kind is not None
         near = [
             (abs(group.size - size), group.serial, group)
             for group in self.groups
             if group.scope == (kind, facts[kind])
-            and group.last + life > self.wall
             and abs(group.size - size) <= self.rules.likeness.tolerance
         ]
         return min(near)[2] if near else None
@@ -174,11 +179,11 @@ class Model:
 
     def join(self, limit: Limit, facts: Facts, size: int) -> None:
         group = self.nearest(limit, facts, size)
-        kind = likeness_scope(limit)
+        kind = limit.likeness_scope
         if group is None:
             assert kind is not None
-            serial = len(self.groups) + 1
-            self.groups.append(Group((kind, facts[kind]), size, serial, self.wall))
+            self.serial += 1
+            self.groups.append(Group((kind, facts[kind]), size, self.serial, self.wall))
         else:
             group.last = self.wall
 
@@ -195,7 +200,7 @@ class Model:
         limits = self.limits(mail)
         if not mail.recipients:
             for limit in limits:
-                known = likeness_scope(limit) is None
+                known = limit.likeness_scope is None
                 answers = limit.refuse is Refuse.MESSAGE and limit.mode is Mode.ENFORCE
                 if not (known and answers):
                     continue
@@ -241,7 +246,7 @@ class Model:
         for limit in tested:
             if limit in over or not self.asks(limit, mail, recipients, size):
                 continue
-            if likeness_scope(limit) is not None:
+            if limit.likeness_scope is not None:
                 self.join(limit, facts, size)
             for key, members in self.asks(limit, mail, recipients, size):
                 amount = {Count.MESSAGES: 1, Count.BYTES: size}.get(limit.count, len(members))

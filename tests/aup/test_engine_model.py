@@ -128,6 +128,12 @@ class Played(RuleBasedStateMachine):
         else:  # Postfix goes on, and adds up
             session["accepted"], session["size"] = count, total
 
+    @rule(user=st.integers(0, 2), count=st.integers(1, 12), size=st.sampled_from(SIZES))
+    def end_without_a_set(self, user: int, count: int, size: int) -> None:
+        if not self.sessions[user]["accepted"]:
+            self.sessions[user]["accepted"] = count
+            self.end(user, size, 0, ADDRESSES[0])
+
     @precondition(lambda self: any(session["last"] for session in self.sessions))
     @rule(user=st.integers(0, 2), other=st.booleans())
     def retry(self, user: int, other: bool) -> None:
@@ -182,5 +188,5 @@ class Played(RuleBasedStateMachine):
             self.desk.engine._check()
 
 
-Played.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Played.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestPlayed = Played.TestCase

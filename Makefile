@@ -1,0 +1,44 @@
+# make run: the daemon in the foreground with the sample rules. make test: every test there is.
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+BIN := $(VENV)/bin
+
+.PHONY: run test test-oldest check clean
+
+run: $(VENV)/installed
+	@mkdir -p var
+	@exec $(BIN)/policyd serve --config etc/policyd/policy.yaml --state var
+
+test: $(VENV)/tested-with
+	@tests/provision
+	$(BIN)/pytest
+
+# the oldest Twisted that is supported is Debian 12's
+test-oldest: $(OLDEST)/tested-with
+	$(OLDEST)/bin/pytest --ignore=tests/e2e
+
+check: $(VENV)/tested-with
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) $(OLDEST) var build *.egg-info
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	@tests/python3-venv $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/tested-with: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(OLDEST)/tested-with: setup.cfg pyproject.toml
+	@tests/python3-venv $(PYTHON)
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --editable '.[test]' twisted==22.4.0
+	@touch $@
