@@ -1,6 +1,6 @@
 """From exceeded limits to the one answer: which of them speaks, and in what words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from policyd.aup.applied import Applied
@@ -14,11 +14,12 @@ from policyd.protocol.request import Request, Stage
 
 
 class Excess(NamedTuple):
-    """One limit that a step would exceed, and by which claim."""
+    """One limit that a step would exceed, and by which claim; by *others* it would as well."""
 
     applied: Applied
     claim: Claim
     figures: Figures
+    others: Sequence[tuple[Claim, Figures]] = ()
 
     @property
     def action(self) -> Action:
@@ -87,6 +88,9 @@ def _verb(action: Action, policy: Policy, request: Request) -> str:
 
 def _retry_after(excess: Excess, now: WallTime) -> float:
     """Return in how many seconds there is room again, if nothing is sent meanwhile."""
-    applied, figures = excess.applied, excess.figures
-    room = applied.counter.falls_by(excess.claim.key, figures.total - applied.max, now)
-    return applied.limit.window if room is None else room - now
+    applied = excess.applied
+    return max(
+        (when if when is not None else now + applied.limit.window) - now
+        for claim, figures in ((excess.claim, excess.figures), *excess.others)
+        for when in (applied.counter.falls_by(claim, figures.total - applied.max, now),)
+    )

@@ -65,6 +65,7 @@ class Counts:
                 continue
             counter = counters[limit.id] = self._counter(limit)
             if old is not None:
+                old.tidy(now, 0)  # what is forgotten stays forgotten, however long the window is
                 counter.restore(old.dump(), old.timeline.width, now)
         self._counters, self._meanings = counters, meanings
         for scope, groups in self.groups.items():

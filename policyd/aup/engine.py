@@ -355,24 +355,21 @@ class _Test:
 
     def run(self, applied: Applied, claims: Sequence[Claim]) -> None:
         """Test *claims*; of several the one that comes to the most speaks."""
-        worst: Claim | None = None
-        figures: Figures | None = None
-        for claim in claims:
-            these = applied.counter.figures(claim, self.now)
-            if figures is None or these.total > figures.total:
-                worst, figures = claim, these
-        if worst is not None and figures is not None and figures.total > applied.max:
-            self.excesses.append(Excess(applied, worst, figures))
+        tested = [(claim, applied.counter.figures(claim, self.now)) for claim in claims]
+        tested.sort(key=lambda one: one[1].total, reverse=True)
+        over = [one for one in tested if one[1].total > applied.max]
+        if over:
+            self.excesses.append(Excess(applied, *over[0], over[1:]))
         else:
-            self.passed.append((applied, claims, figures))
+            self.passed.append((applied, claims, tested[0][1] if tested else None))
 
     def figures(self) -> Iterator[tuple[str, Figures, int]]:
         """Yield what was tested: id of the limit, figures, maximum."""
         for applied, _, figures in self.passed:
             if figures is not None:
                 yield applied.limit.id, figures, applied.max
-        for applied, _, figures in self.excesses:
-            yield applied.limit.id, figures, applied.max
+        for excess in self.excesses:
+            yield excess.applied.limit.id, excess.figures, excess.applied.max
 
 
 _Ending = TypeVar("_Ending", Exemption, Override)

@@ -21,7 +21,9 @@ PLACEHOLDERS: Final = frozenset(
 RETRY: Final = "; retry in {retry_after}"
 """What a 4xx reply says at its end when its text does not say when to come back."""
 
-_LONGEST_VALUE: Final = 100
+_LONGEST_VALUES: Final = (100, 50, 25)
+"""Bytes of a value that are shown: fewer when the words around it would not fit otherwise."""
+
 _BANNED_START: Final = "service unavailable"
 _RETRY_WORDS: Final = re.compile(
     r"\{retry_after\}|\b(?:try|retry|come back)\b|\blater\b", re.IGNORECASE
@@ -38,12 +40,16 @@ class Wording:
 
     def expand(self, values: Mapping[str, str], room: int) -> str:
         """Return the text for *values*, at most *room* bytes of it; never empty."""
-        tail = _fill(self.tail, values)
-        text = _cut(_fill(self.template, values), room - len(tail)) + tail
-        if text.lower().startswith(_BANNED_START):
-            # only a value can bring it here; fail2ban would ban the client for it
-            text = _cut(f"Refused, {text}", room)
-        return text or "Refused by policy"
+        tail = _fill(self.tail, values, max(_LONGEST_VALUES))
+        room -= len(tail)
+        for longest in _LONGEST_VALUES:
+            text = _fill(self.template, values, longest).strip()
+            if text.lower().startswith(_BANNED_START):
+                # only a value can bring it here; fail2ban would ban the client for it
+                text = f"Refused, {text}"
+            if len(text) <= room:
+                break
+        return _cut(text or "Refused by policy", room) + tail
 
     @property
     def placeholders(self) -> frozenset[str]:
@@ -96,7 +102,7 @@ def mistakes(template: str, room: int, *, permanent: bool) -> Iterable[str]:
 
 def warnings(template: str, values: Mapping[str, str]) -> Iterable[str]:
     """Yield what is unwise in *template*; *values* are those known at load time."""
-    if ":" in _fill(template.partition(";")[0], values):
+    if ":" in _fill(template.partition(";")[0], values, max(_LONGEST_VALUES)):
         yield "a colon before the first ; cuts the reason in the mail log's reports"
 
 
@@ -122,15 +128,11 @@ def _parts(template: str) -> Iterable[tuple[str, str | None]]:
         yield literal, name
 
 
-def _fill(template: str, values: Mapping[str, str]) -> str:
+def _fill(template: str, values: Mapping[str, str], longest: int) -> str:
     return "".join(
-        literal + ("" if name is None else _value(values.get(name, "")))
+        literal + ("" if name is None else _cut(to_ascii(values.get(name, "")), longest))
         for literal, name in _parts(template)
     )
-
-
-def _value(text: str) -> str:
-    return _cut(to_ascii(text), _LONGEST_VALUE)
 
 
 def _cut(text: str, room: int) -> str:

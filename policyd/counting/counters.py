@@ -81,10 +81,22 @@ class Counter(ABC):
         """The buckets."""
         return self.sums.timeline
 
-    def falls_by(self, key: str, amount: int, now: WallTime) -> WallTime | None:
-        """Return when the usage of *key* will have fallen by *amount*; None for never."""
+    def falls_by(self, claim: Claim, amount: int, now: WallTime) -> WallTime | None:
+        """Return when U + A of *claim* will have fallen by *amount*, if nothing else happens.
+
+        None if time alone does not bring it about.
+        """
         self.tidy(now, 0)
-        return self.sums.falls_by(key, amount)
+        stays = self._stays(claim)
+        for number, counts in self.sums.buckets():
+            amount -= counts.get(claim.key, 0) - stays.get(number, 0)
+            if amount <= 0:
+                return self.timeline.leaves(number)
+        return None
+
+    def _stays(self, claim: Claim) -> Mapping[int, int]:  # noqa: ARG002 - a sum forgets it all
+        """Return how much of each bucket *claim* asks for again when the bucket has gone."""
+        return {}
 
     @abstractmethod
     def dump(self) -> Iterator[BucketState]:
@@ -173,6 +185,9 @@ class DistinctCounter(Counter):
             reserved = len(members.unknown(claim.key, held))
             asked = [member for member in asked if member not in held]
         return Figures(members.count(claim.key), reserved, len(set(asked)))
+
+    def _stays(self, claim: Claim) -> Mapping[int, int]:
+        return self._members.whereabouts(claim.key, claim.members)
 
     def commit(self, claim: Claim, now: WallTime) -> None:
         self._members.advance(now)

@@ -12,7 +12,7 @@ disk cannot tell whom somebody wrote to, and no sender can choose addresses that
 from __future__ import annotations  # array[int] is no expression before Python 3.12
 
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 
@@ -66,6 +66,12 @@ class WindowMembers:
         """Return those of the *members* that *key* does not have."""
         last, first, salt = self._last, self.timeline.first, self._salt(key)
         return [member for member in members if last.get(salt ^ member, -1) < first]
+
+    def whereabouts(self, key: str, members: Iterable[int]) -> Mapping[int, int]:
+        """Return how many of the *members* of *key* each live bucket has."""
+        last, first, salt = self._last, self.timeline.first, self._salt(key)
+        numbers = (last.get(salt ^ member, -1) for member in set(members))
+        return Counter(number for number in numbers if number >= first)
 
     def add(self, key: str, members: Iterable[int], now: WallTime) -> None:
         """Count the *members* of *key*, at *now*, after *advance*."""

@@ -159,17 +159,6 @@ class WindowSums:
         _decrease(self._buckets[number], key, amount)
         _decrease(self._totals, key, amount)
 
-    def falls_by(self, key: str, amount: int) -> WallTime | None:
-        """Return when the sum of *key* will have fallen by *amount* if nothing is added.
-
-        None if the sum is smaller than that.
-        """
-        for number in self.timeline.open_numbers():
-            amount -= self._buckets.get(number, {}).get(key, 0)
-            if amount <= 0:
-                return self.timeline.leaves(number)
-        return None
-
     def tidy(self, at_most: int) -> int:
         """Take up to *at_most* entries of gone buckets out of the totals; return how many."""
         done = 0
