@@ -78,6 +78,8 @@ class Engine:
             )
             kept = self._verdicts.get(key)
             if kept is not None and now.monotonic < kept[0] + VERDICTS_KEPT:
+                # one that goes on after a refusal came back to do so on this connection
+                self.transactions.find(connection, key[1])
                 return self._decision(request, kept[1])
             decision = self._at_end(request, self._transaction(request, connection, now), now)
             if key[1]:

@@ -165,11 +165,11 @@ class MailLog:
             size=request["size"],
             queue_id=request["queue_id"],
             instance=request["instance"],
-            used=figures.used,
+            used=figures.total,
             reserved=figures.reserved,
             asked=figures.asked,
             max=event.most,
-            window=f"{limit.window}s",
+            window=_window(limit.window),
             key=event.key,
             text=event.verdict.text,
         )
@@ -198,6 +198,14 @@ class MailLog:
 
     def _say(self, priority: Priority, event: str, **fields: Value) -> None:
         self._writer.write(priority, line(event, **fields))
+
+
+def _window(seconds: int) -> str:
+    """Return *seconds* as the rule file has them: 90s, 10m, 24h, 7d."""
+    for unit, length, least in (("d", 86400, 172800), ("h", 3600, 3600), ("m", 60, 60)):
+        if seconds >= least and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
 
 
 def _words(verdict: Verdict) -> str:

@@ -219,6 +219,10 @@ class Model:
     def end(self, user: int, request: Request) -> tuple[str, str | None]:
         name = tuple(request[n] for n in ("instance", "queue_id", "recipient_count", "size"))
         if name in self.answers and self.ticks < self.answers[name][0] + 300:
+            if request["instance"] in self.mails:
+                self.mail(user, request)
+            elif user in self.current:
+                self.close(self.current[user])
             return self.answers[name][1]
         answer = self.settle(user, request)
         self.answers[name] = (self.ticks, answer)

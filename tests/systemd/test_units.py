@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policyd.service.listeners import parse_listen
+from policyd.service.addresses import parse_listen
 
 UNITS = Path(__file__).parents[2] / "systemd"
 Unit = dict[str, list[str]]
