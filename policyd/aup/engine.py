@@ -315,6 +315,7 @@ class Engine:
             most=excess.applied.max,
             key=excess.claim.key,
             figures=excess.figures,
+            action=excess.action,
             verdict=answer.verdict(excess, self._policy, facts, request, now.wall),
             account=facts.account,
             domain=facts.domain,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from policyd.aup.policy import Limit
+from policyd.aup.policy import Action, Limit
 from policyd.counting.counters import Figures
 from policyd.protocol.reply import Verdict
 from policyd.protocol.request import Request, Stage
@@ -12,7 +12,8 @@ from policyd.protocol.request import Request, Stage
 class Exceeded:
     """A limit was exceeded: the mail was refused, or would have been.
 
-    *refused* tells which; *most* is the maximum that held. *verdict* is the limit's own answer.
+    *refused* tells which; *most* is the maximum that held. *action* is the limit's, *verdict* the
+    answer that it makes of it.
     """
 
     refused: bool
@@ -21,6 +22,7 @@ class Exceeded:
     most: int
     key: str
     figures: Figures
+    action: Action
     verdict: Verdict
     account: str
     domain: str

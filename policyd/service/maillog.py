@@ -154,7 +154,8 @@ class MailLog:
             "refused" if event.refused else "would-refuse",
             limit=limit.id,
             stage=event.stage.value,
-            action=event.verdict.verb,
+            action=event.action.verb,
+            reply=event.verdict.verb,
             mode=limit.mode.value,
             account=event.account,
             domain=event.domain,
@@ -170,7 +171,7 @@ class MailLog:
             asked=figures.asked,
             max=event.most,
             window=_window(limit.window),
-            key=event.key,
+            key=event.key.replace("\n", " ").strip(),
             text=event.verdict.text,
         )
 

@@ -222,6 +222,7 @@ def in_another_process(directory: Path, code: str) -> subprocess.CompletedProces
     """
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(code), str(directory)],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,

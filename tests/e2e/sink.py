@@ -1,0 +1,86 @@
+"""The rest of the world: an SMTP server that takes every mail and remembers its envelope."""
+
+import socketserver
+import threading
+from typing import NamedTuple
+
+CAPABILITIES = b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE\r\n"
+
+
+class Delivery(NamedTuple):
+    """One mail as it arrived."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+
+class Sink:
+    """Listens on a loopback port until closed; *deliveries* is what came, in order."""
+
+    def __init__(self, port: int) -> None:
+        self.deliveries: list[Delivery] = []
+        self._server = _Server(("127.0.0.1", port), _Conversation)
+        self._server.deliveries = self.deliveries
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def clear(self) -> None:
+        self.deliveries.clear()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 128
+    deliveries: list[Delivery]
+
+
+class _Conversation(socketserver.StreamRequestHandler):
+    server: _Server
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        try:
+            self._converse()
+        except ConnectionError:
+            return
+
+    def _converse(self) -> None:
+        self.wfile.write(b"220 sink.test ESMTP\r\n")
+        sender, recipients = "", []
+        while line := self.rfile.readline():
+            verb = line[:4].upper()
+            reply = b"250 2.0.0 Ok\r\n"
+            if verb == b"EHLO":
+                reply = CAPABILITIES
+            elif verb == b"MAIL":
+                sender, recipients = _address(line), []
+            elif verb == b"RCPT":
+                recipients.append(_address(line))
+            elif verb == b"DATA":
+                self.wfile.write(b"354 Go on\r\n")
+                content = self._content()
+                self.server.deliveries.append(Delivery(sender, tuple(recipients), content))
+            elif verb == b"QUIT":
+                self.wfile.write(b"221 2.0.0 Bye\r\n")
+                return
+            self.wfile.write(reply)
+
+    def _content(self) -> bytes:
+        lines = []
+        while (line := self.rfile.readline()) != b".\r\n":
+            if not line:
+                raise ConnectionResetError
+            lines.append(line.removeprefix(b"."))
+        return b"".join(lines)
+
+
+def _address(line: bytes) -> str:
+    return line[line.index(b"<") + 1 : line.rindex(b">")].decode("utf-8", "surrogateescape")

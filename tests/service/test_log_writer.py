@@ -1,0 +1,202 @@
+"""Lines to standard error, by a thread of their own."""
+
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from policyd.service.log_writer import LogWriter, Priority
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up; none waits as long when all is well."""
+
+
+class Pipe:
+    """A pipe to read back what was written."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self._rest = b""
+
+    @property
+    def journal(self) -> dict[str, str]:
+        """What systemd says when this pipe leads to the journal."""
+        status = os.fstat(self.writer)
+        return {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+    def read(self, count: int) -> list[str]:
+        """Return the next *count* lines."""
+        while self._rest.count(b"\n") < count:
+            data = os.read(self.reader, 1 << 16)
+            assert data, "the writer has closed"
+            self._rest += data
+        *lines, self._rest = self._rest.split(b"\n", count)
+        return [line.decode("ascii") for line in lines]
+
+    def read_rest(self) -> list[str]:
+        """Return all further lines, up to the end."""
+        os.close(self.writer)
+        while data := os.read(self.reader, 1 << 16):
+            self._rest += data
+        return self._rest.decode("ascii").splitlines()
+
+    def close(self) -> None:
+        for descriptor in (self.reader, self.writer):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    made.close()
+
+
+def in_time(work: threading.Thread) -> bool:
+    """Run *work* and tell whether it came to an end."""
+    work.daemon = True
+    work.start()
+    work.join(PATIENCE)
+    return not work.is_alive()
+
+
+# what is written
+
+
+def test_to_the_journal_goes_the_priority_and_the_line(pipe: Pipe) -> None:
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    for priority in Priority:
+        writer.write(priority, f"event={priority.name}")
+    writer.close()
+    assert pipe.read_rest() == [
+        "<3>event=ERROR",
+        "<4>event=WARNING",
+        "<5>event=NOTICE",
+        "<6>event=INFO",
+        "<7>event=DEBUG",
+    ]
+
+
+@pytest.mark.parametrize("environ", [{}, {"JOURNAL_STREAM": "1:2"}, {"JOURNAL_STREAM": "junk"}])
+def test_elsewhere_goes_the_time_and_the_name_of_the_priority(
+    pipe: Pipe, environ: dict[str, str]
+) -> None:
+    writer = LogWriter(pipe.writer, Priority.DEBUG, environ)
+    writer.write(Priority.WARNING, "event=x")
+    writer.close()
+    (line,) = pipe.read_rest()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ warning event=x", line)
+
+
+def test_a_descriptor_that_is_none_is_no_journal() -> None:
+    reader, descriptor = os.pipe()
+    os.close(reader)
+    os.close(descriptor)
+    writer = LogWriter(descriptor, Priority.DEBUG, {"JOURNAL_STREAM": "0:0"})
+    writer.write(Priority.ERROR, "event=x")
+    writer.close()
+    assert not writer._thread.is_alive()
+
+
+@pytest.mark.parametrize("least", Priority)
+def test_what_is_less_urgent_is_not_written(pipe: Pipe, least: Priority) -> None:
+    writer = LogWriter(pipe.writer, least, pipe.journal)
+    for priority in Priority:
+        writer.write(priority, priority.name)
+    writer.close()
+    expected = [f"<{priority}>{priority.name}" for priority in Priority if priority <= least]
+    assert pipe.read_rest() == expected
+
+
+def test_the_least_urgent_may_change(pipe: Pipe) -> None:
+    writer = LogWriter(pipe.writer, Priority.NOTICE, pipe.journal)
+    writer.write(Priority.DEBUG, "before")
+    writer.least = Priority.DEBUG
+    writer.write(Priority.DEBUG, "after")
+    writer.close()
+    assert pipe.read_rest() == ["<7>after"]
+
+
+def test_a_line_is_written_in_ascii_whatever_is_in_it(pipe: Pipe) -> None:
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    writer.write(Priority.INFO, "jörg \udcff 例")
+    writer.close()
+    assert pipe.read_rest() == ["<6>j\\xf6rg \\udcff \\u4f8b"]
+
+
+def test_lines_come_in_order_and_while_it_is_open(pipe: Pipe) -> None:
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    for number in range(5000):
+        writer.write(Priority.INFO, f"line {number}")
+        if number % 1000 == 0:
+            pipe.read(0)
+        if number % 2500 == 2499:
+            lines = pipe.read(2500)
+            assert lines == [f"<6>line {n}" for n in range(number - 2499, number + 1)]
+    writer.close()
+
+
+def test_a_line_longer_than_the_pipe_is_written_whole(pipe: Pipe) -> None:
+    fcntl.fcntl(pipe.writer, fcntl.F_SETFL, os.O_NONBLOCK)
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    long = "x" * 1_000_000
+    for _ in range(3):
+        writer.write(Priority.INFO, long)
+    assert pipe.read(3) == [f"<6>{long}"] * 3
+    writer.close()
+
+
+# a reader that does not read
+
+
+def test_a_reader_that_is_stuck_blocks_nobody_and_what_is_lost_is_counted(pipe: Pipe) -> None:
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    # more than the pipe and the queue have room for
+    total = 12_000 + 1000
+
+    def write_all() -> None:
+        for number in range(total):
+            writer.write(Priority.INFO, f"line {number} {'x' * 100}")
+
+    assert in_time(threading.Thread(target=write_all))
+    lost = writer._dropped
+    assert 0 < lost < total
+
+    kept = pipe.read(total - lost)
+    assert [line.split()[1] for line in kept] == [str(number) for number in range(total - lost)]
+    # said once, before the next line
+    writer.write(Priority.INFO, "there is room again")
+    writer.write(Priority.INFO, "and again")
+    assert pipe.read(3) == [
+        f"<4>event=log-lines-lost count={lost}",
+        "<6>there is room again",
+        "<6>and again",
+    ]
+    writer.close()
+
+
+def test_closing_does_not_wait_for_a_reader_that_is_stuck(pipe: Pipe) -> None:
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    for _ in range(2000):
+        writer.write(Priority.INFO, "x" * 100)
+    assert in_time(threading.Thread(target=writer.close))
+    assert writer._thread.is_alive()
+    assert writer._thread.daemon  # it does not keep the process
+    assert len(pipe.read(2000)) == 2000
+    writer._thread.join(PATIENCE)
+    assert not writer._thread.is_alive()
+
+
+def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    os.close(pipe.reader)
+    for number in range(100):
+        writer.write(Priority.INFO, str(number))
+    writer.close()
+    assert not writer._thread.is_alive()
+    assert writer._dropped == 0
