@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 Report = Callable[[str, Failure], None]
@@ -14,7 +13,8 @@ Report = Callable[[str, Failure], None]
 class Periodic:
     """Call *work* every *interval* seconds; a call that returns a Deferred is waited for.
 
-    A LoopingCall ends for good when its function raises. This one tells *report* and goes on.
+    Twisted's LoopingCall ends for good when its function raises. This one tells *report* and goes
+    on, and its interval may change while a call is under way.
     """
 
     def __init__(
@@ -25,29 +25,28 @@ class Periodic:
         work: Callable[[], Deferred[Any] | None],
         report: Report,
     ) -> None:
+        self._clock = clock
         self._name = name
+        self._interval = interval
         self._work = work
         self._report = report
-        self._loop = LoopingCall(self._guarded)
-        self._loop.clock = clock
-        self.interval = interval
+        self._next: IDelayedCall | None = None
 
     def start(self) -> None:
         """Begin, one interval from now."""
-        self._loop.start(self.interval, now=False)
-
-    def stop(self) -> None:
-        """Make no further call."""
-        if self._loop.running:
-            self._loop.stop()
+        self._next = self._clock.callLater(self._interval, self._run)
 
     def again_every(self, interval: float) -> None:
         """Change the interval, in seconds."""
-        if interval != self.interval:
-            self.interval = interval
-            self.stop()
+        if interval == self._interval:
+            return
+        self._interval = interval
+        if self._next is not None:
+            self._next.cancel()
             self.start()
 
-    def _guarded(self) -> Deferred[Any]:
-        # whatever goes wrong, the next call may succeed
-        return maybeDeferred(self._work).addErrback(lambda f: self._report(self._name, f))
+    def _run(self) -> None:
+        self._next = None
+        done = maybeDeferred(self._work)
+        done.addErrback(lambda failure: self._report(self._name, failure))
+        done.addCallback(lambda _: self.start())

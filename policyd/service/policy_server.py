@@ -76,10 +76,12 @@ class PolicyServer(Protocol):
         """Do nothing: the connection is gone."""
 
     def _answer(self, request: Request) -> bytes:
-        if not request.is_access_policy and not self._said_bad:
+        if request.is_access_policy:
+            return self.factory.answer(request, self._connection)
+        if not self._said_bad:
             self._said_bad = True
             self._say_bad("not request=smtpd_access_policy")
-        return self.factory.answer(request, self._connection)
+        return reply(PASS)
 
     def _say_bad(self, problem: str) -> None:
         peer = self.transport.getPeer()

@@ -64,7 +64,7 @@ def encoded(state: CountsState) -> Encoded:
             if bucket.counts
         ),
         tuple(
-            (group.serial, kind, group.scope, group.size, group.last)
+            (group.serial, kind, _to_bytes(group.scope), group.size, group.last)
             for kind, groups in state.groups.items()
             for group in groups
         ),
@@ -98,7 +98,7 @@ class Snapshots:
         kept = Kept(secrets.token_bytes(32), CountsState({}, {}))
         if self._path.exists():
             try:
-                kept = self._read()
+                kept = self._read() or kept
             except (sqlite3.Error, CodecError, OSError, ValueError, TypeError) as error:
                 aside = self._path.with_name(f"{NAME}.corrupt-{int(now)}")
                 self._path.replace(aside)
@@ -127,9 +127,13 @@ class Snapshots:
         database.execute("PRAGMA synchronous = FULL")
         return database
 
-    def _read(self) -> Kept:
-        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as database:
+    def _read(self) -> Kept | None:
+        """Return what the database holds; None if the first save of all was never finished."""
+        # not read-only: a save that was cut off is undone by whoever opens the database next
+        with closing(self._connect()) as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
+            if version == 0 and not database.execute("SELECT * FROM sqlite_schema").fetchall():
+                return None
             if version != VERSION:
                 raise CodecError(f"its version is {version}, and only {VERSION} is known")
             ((secret,),) = database.execute("SELECT value FROM meta WHERE name = 'secret'")
@@ -139,11 +143,20 @@ class Snapshots:
             }
             groups: dict[str, list[Group]] = {}
             rows = database.execute("SELECT kind, scope, size, serial, last FROM likeness_groups")
-            for kind, *group in rows:
-                groups.setdefault(kind, []).append(Group(*group))
+            for kind, scope, *rest in rows:
+                groups.setdefault(kind, []).append(Group(_to_text(scope), *rest))
         return Kept(
             secret, CountsState(limits, {kind: tuple(some) for kind, some in groups.items()})
         )
+
+
+def _to_bytes(name: str) -> bytes:
+    # a login need not be UTF-8, and SQLite's text is
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _to_text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _buckets(database: sqlite3.Connection, limit: str) -> Iterable[BucketState]:

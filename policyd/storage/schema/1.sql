@@ -22,7 +22,7 @@ CREATE TABLE buckets (
 CREATE TABLE likeness_groups (
     serial INTEGER NOT NULL,    -- the group's name, as it stands in keys
     kind TEXT NOT NULL,         -- what its messages are alike within: 'account' or 'domain'
-    scope TEXT NOT NULL,        -- which account or domain
+    scope BLOB NOT NULL,        -- which account or domain, in the bytes of the request
     size INTEGER NOT NULL,      -- of its first message, in bytes
     last REAL NOT NULL,         -- when a message last joined it
     PRIMARY KEY (kind, serial)
