@@ -1,6 +1,6 @@
 """A limit as it applies to one transaction: its maximum there, its key, and what it would count."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from policyd.aup.address import fold_address, split_address
@@ -64,7 +64,7 @@ class Applied:
     *scope* is what the likeness in its key is within: kind and name, None without likeness.
     """
 
-    __slots__ = ("_fixed", "_value_of", "counter", "limit", "max", "scope")
+    __slots__ = ("_shared", "counter", "limit", "max", "scope")
 
     def __init__(self, limit: Limit, counter: Counter, most: int, facts: Facts) -> None:
         self.limit = limit
@@ -72,8 +72,7 @@ class Applied:
         self.max = most
         kind = limit.likeness_scope
         self.scope: Scope | None = None if kind is None else (kind, facts[kind])
-        self._fixed = _SEPARATOR.join(_value(p, facts) for p in limit.per if p.name not in _LATER)
-        self._value_of = next((_VALUES[n] for n in _VALUES if limit.counts_per(n)), None)
+        self._shared = _SEPARATOR.join([_value(part, facts) for part in limit.shared_parts])
 
     def claims(self, message: Message) -> Sequence[Claim]:
         """Return what *message* would add: a claim for each key, none if nothing of it counts."""
@@ -83,14 +82,16 @@ class Applied:
             counted = [recipient for recipient in counted if limit.chooses(recipient.address)]
         if not counted:
             return ()
-        key = self._fixed
+        key = self._shared
         if self.scope is not None:
             key = f"{key}{_SEPARATOR}{message.likeness[self.scope]}"
-        if self._value_of is None:
+        if limit.split_by is None:
             return (self._claim(key, counted, message.size),)
         by_value: dict[str, list[Recipient]] = {}
         for recipient in counted:
-            by_value.setdefault(self._value_of(recipient.address), []).append(recipient)
+            whole = limit.split_by == "recipient"
+            value = recipient.address if whole else split_address(recipient.address)[1]
+            by_value.setdefault(value, []).append(recipient)
         return [
             self._claim(f"{key}{_SEPARATOR}{value}", group, message.size)
             for value, group in by_value.items()
@@ -103,16 +104,6 @@ class Applied:
         if count is Count.RECIPIENTS:
             return Claim(key, len(counted))
         return Claim(key, size if count is Count.BYTES else 1)
-
-
-_VALUES: Final[Mapping[str, Callable[[str], str]]] = {
-    "recipient": str,
-    "recipient_domain": lambda address: split_address(address)[1],
-}
-"""What each recipient has a value of its own for; the finer first, it includes the other."""
-
-_LATER: Final = frozenset(("likeness", *_VALUES))
-"""Parts of a key that are not the same for the whole transaction."""
 
 
 def _value(part: KeyPart, facts: Facts) -> str:

@@ -358,13 +358,19 @@ class _Test:
 
     def run(self, applied: Applied, claims: Sequence[Claim]) -> None:
         """Test *claims*; of several the one that comes to the most speaks."""
-        tested = [(claim, applied.counter.figures(claim, self.now)) for claim in claims]
-        tested.sort(key=lambda one: one[1].total, reverse=True)
-        over = [one for one in tested if one[1].total > applied.max]
+        worst: Figures | None = None
+        over: list[tuple[Claim, Figures]] = []
+        for claim in claims:
+            figures = applied.counter.figures(claim, self.now)
+            if worst is None or figures.total > worst.total:
+                worst = figures
+            if figures.total > applied.max:
+                over.append((claim, figures))
         if over:
+            over.sort(key=lambda one: one[1].total, reverse=True)
             self.excesses.append(Excess(applied, *over[0], over[1:]))
         else:
-            self.passed.append((applied, claims, tested[0][1] if tested else None))
+            self.passed.append((applied, claims, worst))
 
     def figures(self) -> Iterator[tuple[str, Figures, int]]:
         """Yield what was tested: id of the limit, figures, maximum."""

@@ -67,19 +67,19 @@ class Matcher:
 
     def matches(self, facts: _Facts) -> bool:
         """Tell whether all conditions on the transaction hold."""
-        return all(c.test(facts[c.attribute]) for c in self.on_transaction)
+        return all(one.test(facts[one.attribute]) for one in self.on_transaction)
 
     def touches(self, facts: _Facts) -> bool:
         """Tell whether any condition on the transaction holds."""
-        return any(c.test(facts[c.attribute]) for c in self.on_transaction)
+        return any(one.test(facts[one.attribute]) for one in self.on_transaction)
 
     def matches_recipient(self, address: str) -> bool:
         """Tell whether all conditions on the recipient hold for the folded *address*."""
-        return all(c.test(_part(c, address)) for c in self.on_recipient)
+        return all(one.test(_part(one, address)) for one in self.on_recipient)
 
     def touches_recipient(self, address: str) -> bool:
         """Tell whether any condition on the recipient holds for the folded *address*."""
-        return any(c.test(_part(c, address)) for c in self.on_recipient)
+        return any(one.test(_part(one, address)) for one in self.on_recipient)
 
 
 def condition(attribute: str, values: Sequence[str], accounts: Accounts) -> Condition:

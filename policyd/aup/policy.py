@@ -17,6 +17,12 @@ SCOPES: Final = ("account", "domain")
 """What messages can be alike within, the narrower first."""
 
 
+SPLITTING_PARTS: Final = ("recipient", "recipient_domain")
+"""Parts of a key for which each recipient has its own value; the finer includes the other."""
+
+_LATER_PARTS: Final = frozenset(("likeness", *SPLITTING_PARTS))
+
+
 class Mode(Enum):
     """Whether a limit answers, or only logs what it would have answered."""
 
@@ -121,8 +127,11 @@ class Limit:
 
     All conditions of *match* must hold, none of *unless* may. *window* is in seconds; *max* is the
     most that may pass, in units of *count*. *permanent_text* is the text when a deferral is made
-    permanent, and *text* itself for any other action. *likeness_scope* is what the likeness in the
-    key is within; None for a key without one.
+    permanent, and *text* itself for any other action.
+
+    Derived: *likeness_scope* is what the likeness in the key is within, None for a key without one;
+    *shared_parts* are those of the key that all recipients of a message share, and *split_by* is
+    what each has a key of its own for.
     """
 
     id: str
@@ -139,14 +148,22 @@ class Limit:
     mode: Mode
     match: Matcher = field(default_factory=Matcher)
     unless: Matcher = field(default_factory=Matcher)
-    likeness_scope: str | None = field(init=False)
-    chooses_recipients: bool = field(init=False)
+    likeness_scope: str | None = field(init=False, repr=False)
+    shared_parts: tuple[KeyPart, ...] = field(init=False, repr=False)
+    split_by: str | None = field(init=False, repr=False)
+    chooses_recipients: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        # worked out once here, and not for every transaction
         scope = next((scope for scope in SCOPES if self.counts_per(scope)), None)
-        object.__setattr__(self, "likeness_scope", scope if self.counts_per("likeness") else None)
-        chooses = bool(self.match.on_recipient or self.unless.on_recipient)
-        object.__setattr__(self, "chooses_recipients", chooses)
+        derived = {
+            "likeness_scope": scope if self.counts_per("likeness") else None,
+            "shared_parts": tuple(part for part in self.per if part.name not in _LATER_PARTS),
+            "split_by": next((name for name in SPLITTING_PARTS if self.counts_per(name)), None),
+            "chooses_recipients": bool(self.match.on_recipient or self.unless.on_recipient),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def counts_per(self, *names: str) -> bool:
         """Tell whether any of *names* is under ``per``."""
@@ -159,10 +176,9 @@ class Limit:
 
     def applies_to(self, facts: Facts) -> bool:
         """Tell whether this limit holds to the sender that *facts* tell of."""
-        if not facts.account and self.counts_per("account", "domain"):
-            return False
-        if not facts.domain and self.counts_per("domain"):
-            return False
+        for part in self.shared_parts:
+            if part.name in SCOPES and not facts[part.name]:
+                return False
         return self.match.matches(facts) and not self.unless.touches(facts)
 
     def chooses(self, recipient: str) -> bool:

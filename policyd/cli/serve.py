@@ -85,8 +85,8 @@ def _greeting(addresses: Sequence[str], summary: Sequence[str], config: Path) ->
         "",
         *summary,
         "",
-        f"Next: set your domains in {config} and send SIGHUP; wire Postfix as etc/postfix/ shows;",
-        "then watch the log below. Ctrl-C stops.",
+        f"Next: put your domains into {config} and kill -HUP {os.getpid()};",
+        "wire Postfix as etc/postfix/ shows, send a mail, and watch the log below. Ctrl-C stops.",
         "",
     ]
     return "\n".join(lines) + "\n"
