@@ -123,11 +123,12 @@ class Engine:
 
     def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
         transaction.rcpt_seen = True
-        if transaction.exempt:
-            return self._decision(request, PASS, transaction.facts)
         if transaction.refusal is not None:
             return self._refusal(transaction.refusal, request, transaction, now)
         recipient = self._recipient(transaction, request["recipient"])
+        if transaction.exempt:
+            # a reload may end the exemption before the message ends
+            transaction.recipients[recipient.address] = recipient
         if recipient.address in transaction.recipients:
             return self._decision(request, PASS, transaction.facts)
         message = Message((recipient,), _ONE_BYTE)

@@ -12,8 +12,8 @@ from policyd.protocol.request import Request, Stage
 class Exceeded:
     """A limit was exceeded: the mail was refused, or would have been.
 
-    *refused* tells which; *most* is the maximum that held. *action* is the limit's, *verdict* the
-    answer that it makes of it.
+    *refused* tells which; *most* is the maximum that held. *action* is the limit's, made
+    permanent where waiting would not help, and *verdict* the answer that comes of it.
     """
 
     refused: bool

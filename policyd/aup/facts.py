@@ -12,7 +12,11 @@ REQUEST_ATTRIBUTES: Final = frozenset(
     encryption_protocol encryption_cipher encryption_keysize tls_sni policy_context
     compatibility_level mail_version""".split()
 )
-"""Attributes (CONTRACT.md A1) that do not change within a transaction."""
+"""Attributes (CONTRACT.md A1) that do not change within a transaction.
+
+Of a service that is listed several times with another policy_context each, the first one asked
+with decides.
+"""
 
 VARYING_ATTRIBUTES: Final = frozenset(
     ("request", "protocol_state", "recipient_count", "queue_id", "instance", "size")

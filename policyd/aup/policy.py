@@ -245,7 +245,7 @@ class Organization:
 class State:
     """Where the counts are kept, and how often they are written, in seconds."""
 
-    directory: str = ""
+    directory: str = "/var/lib/policyd"
     snapshot_every: int = 60
 
 

@@ -75,7 +75,7 @@ class Transaction:
         self._base_size = 0
         self._base_count = 0
         self._holds: list[tuple[Applied, Claim]] = []
-        self._may_hold = True
+        self._may_hold = bool(instance)  # without one nothing would ever release it
 
     def size(self, request: Request) -> int:
         """Return the size of the message that *request* is about, in bytes.
@@ -140,7 +140,7 @@ class Transactions:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], Transaction] = {}
-        self._by_age: deque[Transaction] = deque()
+        self._by_age: dict[Transaction, None] = {}  # those that may still hold, oldest first
         self._orphans: deque[tuple[MonotonicTime, Transaction]] = deque()
 
     def __len__(self) -> int:
@@ -168,13 +168,14 @@ class Transactions:
         """Take in a new *transaction*; without an instance it is good for one request only."""
         if transaction.instance:
             self._open[transaction.host, transaction.instance] = transaction
-            self._by_age.append(transaction)
+            self._by_age[transaction] = None
             self._join(connection, transaction)
 
     def close(self, transaction: Transaction) -> None:
         """End *transaction*: what it reserved is released."""
         transaction.release()
         self._open.pop((transaction.host, transaction.instance), None)
+        self._by_age.pop(transaction, None)
         for connection in transaction.connections:
             connection.transaction = None
         transaction.connections.clear()
@@ -198,8 +199,12 @@ class Transactions:
             if transaction.orphaned == since:
                 self.close(transaction)
             done += 1
-        while self._by_age and done < at_most and self._by_age[0].opened + LONGEST_HOLD <= now:
-            self._by_age.popleft().hold_no_more()
+        while self._by_age and done < at_most:
+            oldest = next(iter(self._by_age))
+            if now < oldest.opened + LONGEST_HOLD:
+                break
+            del self._by_age[oldest]
+            oldest.hold_no_more()
             done += 1
         return done
 
@@ -211,6 +216,7 @@ class Transactions:
 
     def _check(self) -> None:
         """Assert that transactions and connections agree."""
+        assert set(self._by_age) <= set(self._open.values())
         for (host, instance), transaction in self._open.items():
             assert (host, instance) == (transaction.host, transaction.instance)
             assert transaction.connections or transaction.orphaned is not None

@@ -13,7 +13,7 @@ from policyd.service.addresses import TcpAddress, parse_listen
 from policyd.service.log_writer import Priority
 
 DEFAULT_LISTEN = TcpAddress("127.0.0.1", 10040)
-_LEVELS = {"debug": Priority.DEBUG, "info": Priority.INFO, "warning": Priority.WARNING}
+_LEVELS = {"debug": Priority.DEBUG, "info": Priority.INFO}
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

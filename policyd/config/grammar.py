@@ -191,7 +191,10 @@ TEXT = Key(
     "{aup_url} {contact}.",
 )
 STRIKE = Key(
-    "strike", Boolean(), "Whether refusals are strikes that climb the ladder.", default=False
+    "strike",
+    Boolean(),
+    "Whether refusals are strikes that climb the ladder; not acted on by this version.",
+    default=False,
 )
 LIMIT_MODE = Key(
     "mode",
@@ -246,6 +249,7 @@ DIRECTORY = Key(
     "directory",
     Text("an absolute path", "/var/lib/policyd", "/.*"),
     "Where the counts are kept over a restart.",
+    default="/var/lib/policyd",
 )
 SNAPSHOT_EVERY = Key(
     "snapshot_every",
@@ -271,7 +275,7 @@ END_SESSION = Key(
     "Whether a refused message ends the SMTP session; auto: only where Postfix needs it.",
     default="auto",
 )
-TIME_ZONE = Key("time_zone", TimeZone(), "The time zone of dates and texts.", default="UTC")
+TIME_ZONE = Key("time_zone", TimeZone(), "The time zone of dates under until.", default="UTC")
 ORGANIZATION = Key("organization", ORGANIZATION_TABLE, "Who the provider is.", default={})
 LOCAL = Key(
     "local",

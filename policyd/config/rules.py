@@ -56,7 +56,7 @@ def build(
         end_session=file[grammar.END_SESSION],
         overrides=overrides,
         exemptions=exemptions,
-        state=State(state.get(grammar.DIRECTORY) or "", state[grammar.SNAPSHOT_EVERY]),
+        state=State(state[grammar.DIRECTORY], state[grammar.SNAPSHOT_EVERY]),
     )
 
 

@@ -81,7 +81,7 @@ def _likeness(likeness: Likeness) -> str:
     if likeness.by is LikenessBy.ANY:
         return "all messages of a sender are similar"
     unit = "percent" if likeness.percent else "bytes"
-    return f"messages are similar when their sizes differ by at most {likeness.tolerance:g} {unit}"
+    return f"messages are similar when in size within {likeness.tolerance:g} {unit} of the first"
 
 
 def _who(per: Sequence[KeyPart]) -> str:
@@ -145,4 +145,4 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 def _state(policy: Policy) -> str:
     state = policy.state
     every = duration(state.snapshot_every).removeprefix("1 ")
-    return f"state: {state.directory or 'no directory'}, written every {every}"
+    return f"state: {state.directory}, written every {every}"

@@ -9,8 +9,13 @@ from policyd.config import grammar
 from policyd.config.kinds import suggestion
 from policyd.config.problem import Place, Problems
 from policyd.config.tables import Record
+from policyd.protocol.reply import ROOM
+from policyd.protocol.request import Stage
 
-_ROOM: Final = {Refuse.MESSAGE: 450, Refuse.RECIPIENT: 200}
+_ROOM: Final = {
+    Refuse.MESSAGE: ROOM[Stage.END_OF_MESSAGE],
+    Refuse.RECIPIENT: ROOM[Stage.RCPT],
+}
 """Bytes that a text may have, by what is refused (POLICY.md "Answers")."""
 
 _UNKNOWN: Final = "unknown placeholder "

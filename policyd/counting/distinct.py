@@ -5,8 +5,8 @@ a key is a sum in a window like any other: seen again, a member moves from its o
 present one. Which bucket a member is in stands in one flat dict for all keys, under a 64-bit number
 made of the key and the member: their hashes, either of them evenly spread, combined by exclusive
 or. A key is hashed with a newline after it, which no member has: an address may be both, and the
-number of A and B must not be that of B and A. The hashes are keyed: whoever reads the memory or the
-disk cannot tell whom somebody wrote to, and no sender can choose addresses that collide.
+number of A and B must not be that of B and A. The hashes are keyed: they cannot
+be read, only tested by whoever has the key, and no sender can choose addresses that collide.
 """
 
 from __future__ import annotations  # array[int] is no expression before Python 3.12

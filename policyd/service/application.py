@@ -133,7 +133,7 @@ class _Daemon:
         try:
             return Persistence(self.directory, self._log)
         except OSError as error:
-            self._log.state_trouble(error)
+            self._log.state_unusable(error)
             return None
 
     def _engine_for(self, policy: Policy) -> Engine:
@@ -185,7 +185,7 @@ class _Daemon:
         self._reloader.reload("SIGHUP")
 
     def _obey(self, policy: Policy, why: str) -> None:
-        if policy.state.directory != self._engine.policy.state.directory:
+        if self._options.state is None and self.directory != Path(policy.state.directory):
             self._log.needs_restart("state.directory")
         emptied = self._engine.obey(policy, now())
         self._snapshots.again_every(policy.state.snapshot_every)

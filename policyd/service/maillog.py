@@ -130,6 +130,10 @@ class MailLog:
         """Say that counting starts empty, as what was kept cannot be read."""
         self._say(Priority.ERROR, "state-set-aside", problem=text, counts="start empty")
 
+    def state_unusable(self, error: OSError) -> None:
+        """Say that the counts are neither read nor kept until the next start."""
+        self._say(Priority.ERROR, "state-unusable", error=repr(error), counts="only in memory")
+
     def state_trouble(self, error: object) -> None:
         """Say that the counts cannot be written for now."""
         self._say(

@@ -1,5 +1,6 @@
 """The deciding rules of the policy, one by one."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,7 @@ from policyd.aup.policy import (
     Recipients,
     Refuse,
 )
-from policyd.aup.transaction import Connection
+from policyd.aup.transaction import Connection, Transaction
 from policyd.clock import WallTime
 
 DEFER = Action("DEFER", "4.7.1")
@@ -721,3 +722,35 @@ def test_a_refused_transaction_may_go_on_once_the_sender_is_exempt() -> None:
     desk.engine.obey(policy(limit("daily", "account", max=0), exemptions=exempt), desk.now)
     assert desk.rcpt("a@away.example") == "DUNNO"
     assert desk.end(1, recipient="a@away.example") == "DUNNO"
+
+
+def test_an_exemption_that_ends_before_the_message_does_leaves_the_message_to_be_decided() -> None:
+    exempt = (Exemption(matching(account="alice")),)
+    desk = Desk(policy(limit("daily", "account", max=3), exemptions=exempt))
+    desk.next_message()
+    for recipient in external(5):
+        assert desk.rcpt(recipient) == "DUNNO"
+    desk.engine.obey(policy(limit("daily", "account", max=3)), desk.now)
+    assert desk.end(5) == "521"
+
+
+def test_a_request_without_instance_reserves_nothing() -> None:
+    rules = policy(limit("each", "account", max=2, refuse=Refuse.RECIPIENT))
+    desk = Desk(rules)
+    for recipient in external(5):
+        assert desk.ask(request("RCPT", recipient, instance="")).verdict.verb == "DUNNO"
+
+
+def test_transactions_that_are_over_are_not_kept() -> None:
+    desk = Desk(policy(limit("daily", "account", max=999)))
+    before = transactions_in_memory()
+    for recipient in external(50):
+        desk.mail(recipient)
+        desk.next_message()
+        desk.rcpt(recipient)  # and this one is aborted
+    assert transactions_in_memory() - before == 1
+
+
+def transactions_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(thing, Transaction) for thing in gc.get_objects())

@@ -190,11 +190,27 @@ def test_a_group_that_was_prolonged_is_looked_at_again_in_time() -> None:
     known.join("alice", 1, at(0))
     known.join("alice", 2, at(10))
     known.join("alice", 1, at(500))
-    assert known.tidy(at(1200), 100) == 2
-    assert len(known) == 1
-    assert known.tidy(at(1499), 100) == 0
-    assert known.tidy(at(1500), 100) == 1
-    assert len(known) == 0
+    for second, left in ((1009, 2), (1010, 1), (1499, 1), (1500, 0)):
+        known.tidy(at(second), 100)
+        assert len(known) == left
+
+
+def test_every_group_is_looked_at_in_turn() -> None:
+    known = groups(0, life=1000)
+    for size in range(20):
+        known.join("alice", size, at(0))
+    for size in range(0, 20, 2):
+        known.join("alice", size, at(900))
+    for _ in range(10):  # half of them end, in steps of two
+        known.tidy(at(1000), 2)
+        known._check()
+    assert len(known) == 10
+    assert [known.find("alice", size, at(1000)) is None for size in range(4)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_what_is_dumped_and_restored_is_the_same() -> None:
@@ -214,9 +230,10 @@ def test_what_is_dumped_and_restored_is_the_same() -> None:
     # a new group has a name that no other had
     assert again.join("alice", 2000, at(60)) == "7"
     # the first to end is the first to go, whatever order they came in
-    assert again.tidy(at(LIFE + 10), 100) == 2
+    again.tidy(at(LIFE + 10), 100)
     assert again.find("alice", 1000, at(60)) is None
     assert again.find("alice", 3000, at(60)) == names["alice", 3000]
+    assert len(again) == 5
 
 
 # against a list of all groups

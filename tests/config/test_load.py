@@ -63,7 +63,7 @@ def test_all_that_is_not_said_has_a_default(tmp_path: Path) -> None:
     assert policy.likeness == Likeness(LikenessBy.SIZE, 64, percent=False)
     assert policy.accounts.identity == ("sasl_username",)
     assert policy.recipient_extension == ""
-    assert policy.state == State("", 60)
+    assert policy.state == State("/var/lib/policyd", 60)
     assert (policy.overrides, policy.exemptions, len(policy.local)) == ((), (), 0)
     (limit,) = policy.limits
     assert (limit.id, limit.title, limit.max, limit.window) == ("daily", "daily", 9, 3600)

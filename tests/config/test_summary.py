@@ -101,7 +101,7 @@ def test_a_rule_file_is_told_line_by_line(tmp_path: Path) -> None:
             "mail.example; what follows + is stripped"
         ),
         "recipients: what follows + is stripped",
-        "likeness: messages are similar when their sizes differ by at most 2 percent",
+        "likeness: messages are similar when in size within 2 percent of the first",
         "time zone: Europe/Berlin",
         "limits: 1",
         (
@@ -129,4 +129,4 @@ def test_little_is_told_of_little(tmp_path: Path) -> None:
     assert "local domains: none, all are external" in told
     assert "likeness: all messages of a sender are similar" in told
     assert "exempt: none" in told
-    assert "state: no directory" in told
+    assert "state: /var/lib/policyd" in told

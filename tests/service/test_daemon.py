@@ -251,7 +251,7 @@ def test_a_second_daemon_on_the_same_state_says_so_and_ends(running: Running) ->
 def test_a_state_directory_that_cannot_be_used_stops_no_mail(running: Running) -> None:
     running.state.write_text("a file", encoding="utf-8")
     process = running.start(unix(running))
-    assert len(running.logged("state-trouble")) == 1
+    assert len(running.logged("state-unusable")) == 1
     assert [running.mail(name) for name in "abcd"] == ["DUNNO"] * 3 + ["REJECT"]
     assert running.stop(process) == 0
     assert running.state.read_text(encoding="utf-8") == "a file"
