@@ -187,28 +187,58 @@ USES = st.lists(
 ).map(sorted)
 
 
-@settings(deadline=None)
-@given(USES, st.integers(1, 8))
-def test_a_sum_falls_when_it_says(uses: list[tuple[int, list[str]]], amount: int) -> None:
+def told_in_time(counter: Counter, claim: Claim, amount: int, now: WallTime) -> None:
+    """See that U + A falls by *amount* at the moment that is told, and not before."""
+
+    def both(when: WallTime) -> int:
+        figures = counter.figures(claim, when)
+        return figures.used + figures.asked
+
+    goal = both(now) - amount
+    falls = counter.falls_by(claim, amount, now)
+    never = WallTime(now + 2 * 3600)
+    if falls is None:
+        assert both(never) > goal
+    else:
+        assert both(WallTime(falls - BEFORE)) > goal
+        assert both(falls) <= goal
+
+
+@settings(deadline=None, max_examples=200)
+@given(USES, st.integers(1, 8), st.integers(1, 20))
+def test_a_sum_falls_when_it_says(
+    uses: list[tuple[int, list[str]]], asked: int, amount: int
+) -> None:
     counter = SumCounter(3600)
     for second, names in uses:
         counter.commit(Claim("alice", len(names)), at(second))
-    used = counter.figures(Claim("alice", 0), at(3600)).used
-    falls = counter.falls_by("alice", amount, at(3600))
-    assert (falls is None) is (amount > used)
-    if falls is not None:
-        before = WallTime(falls - BEFORE)
-        assert counter.figures(Claim("alice", 0), before).used > used - amount
-        assert counter.figures(Claim("alice", 0), falls).used <= used - amount
+        counter.commit(Claim("bob", 1000), at(second))
+    told_in_time(counter, Claim("alice", asked), amount, at(3600))
 
 
-def test_members_fall_when_the_last_mail_to_them_leaves_the_window() -> None:
+@settings(deadline=None, max_examples=200)
+@given(USES, st.sets(st.sampled_from("uvwxyz123"), max_size=6), st.integers(1, 8))
+def test_members_fall_when_it_says_also_those_that_are_asked_for_again(
+    uses: list[tuple[int, list[str]]], asked: set[str], amount: int
+) -> None:
+    counter = distinct(3600)
+    for second, names in uses:
+        counter.commit(people("alice", *names), at(second))
+        counter.commit(people("bob", *"uvwxyz"), at(second))
+    told_in_time(counter, people("alice", *sorted(asked)), amount, at(3600))
+
+
+def test_members_leave_with_the_last_mail_to_them() -> None:
     counter = distinct(3600)
     counter.commit(people("alice", "x", "y", "z"), at(0))
     counter.commit(people("alice", "x", "y"), at(600))
     counter.commit(people("alice", "x"), at(1200))
     leaves = [at(second + 10 + 3600) for second in (0, 600, 1200)]
-    assert [counter.falls_by("alice", many, at(1800)) for many in (1, 2, 3, 4)] == [*leaves, None]
+    falls = [counter.falls_by(people("alice"), many, at(1800)) for many in (1, 2, 3, 4)]
+    assert falls == [*leaves, None]
+    # one that is asked for again makes no room by leaving
+    falls = [counter.falls_by(people("alice", "y", "new"), n, at(1800)) for n in (1, 2, 3)]
+    assert falls == [leaves[0], leaves[2], None]
 
 
 # on disk, and into another window

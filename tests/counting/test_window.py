@@ -158,27 +158,6 @@ def test_a_step_forward_of_more_than_the_window_forgets_and_counting_goes_on() -
         sums.advance(WallTime(now + 61))
 
 
-# when there is room again
-
-
-def test_falls_by_is_the_moment_at_which_the_sum_has_fallen() -> None:
-    sums = WindowSums(3600)
-    for minute, amount in ((0, 2), (10, 3), (20, 1)):
-        sums.advance(at(minute * 60))
-        sums.add(sums.timeline.current(at(minute * 60)), "key", amount)
-        sums.add(sums.timeline.current(at(minute * 60)), "other", 100)
-    leaves = [at(minute * 60 + 10 + 3600) for minute in (0, 10, 20)]
-    assert [sums.falls_by("key", amount) for amount in (1, 2, 3, 5, 6, 7)] == [
-        leaves[0],
-        leaves[0],
-        leaves[1],
-        leaves[1],
-        leaves[2],
-        None,
-    ]
-    assert sums.falls_by("nobody", 1) is None
-
-
 # tidying up
 
 
@@ -264,16 +243,6 @@ class SumsAgainstAList(RuleBasedStateMachine):
     @rule(at_most=st.integers(0, 5))
     def tidy(self, at_most: int) -> None:
         assert self.sums.tidy(at_most) <= at_most
-
-    @rule(key=st.sampled_from(KEYS), amount=st.integers(1, 2 * 10**6))
-    def ask_when_it_falls(self, key: str, amount: int) -> None:
-        falls = self.sums.falls_by(key, amount)
-        total = sum(many for _, name, many in self.records if name == key)
-        if falls is None:
-            assert amount > total
-            return
-        assert self.left(key, falls) <= total - amount
-        assert self.left(key, falls - BEFORE) > total - amount
 
     def left(self, key: str, when: float) -> int:
         return sum(

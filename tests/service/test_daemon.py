@@ -139,7 +139,7 @@ def test_a_clean_stop_keeps_every_count(running: Running, with_signal: int) -> N
         assert not running.socket.exists()
     running.start(unix(running))
     assert running.mail("m3") == "REJECT"
-    assert len(running.logged("refused")) == 1
+    running.waits_for(lambda: len(running.logged("refused")) == 1)
 
 
 def test_what_was_snapshotted_survives_a_kill(running: Running) -> None:
