@@ -106,8 +106,9 @@ class Engine:
             transaction.refusal = None
             recipients = [self._recipient(transaction, a) for a in transaction.recipients]
             transaction.recipients = {recipient.address: recipient for recipient in recipients}
-            for applied in transaction.applied:
-                self._hold_again(transaction, applied, now.wall)
+            for applied in transaction.reserving:
+                if applied.limit.id not in transaction.noted:
+                    self._hold_again(transaction, applied, now.wall)
         return emptied
 
     def tidy(self, now: Instant, at_most: int) -> int:
@@ -126,11 +127,17 @@ class Engine:
         if transaction.refusal is not None:
             return self._refusal(transaction.refusal, request, transaction, now)
         recipient = self._recipient(transaction, request["recipient"])
-        if transaction.exempt:
-            # a reload may end the exemption before the message ends
-            transaction.recipients[recipient.address] = recipient
         if recipient.address in transaction.recipients:
             return self._decision(request, PASS, transaction.facts)
+        if transaction.exempt or (transaction.recipients and not transaction.reserving):
+            # kept of exempt ones as well: a reload may end the exemption before the message ends
+            transaction.recipients[recipient.address] = recipient
+            return self._decision(request, PASS, transaction.facts)
+        return self._at_new_rcpt(request, transaction, recipient, now)
+
+    def _at_new_rcpt(
+        self, request: Request, transaction: Transaction, recipient: Recipient, now: Instant
+    ) -> Decision:
         message = Message((recipient,), _ONE_BYTE)
         test = _Test(now.wall)
         if not transaction.recipients:
@@ -159,9 +166,8 @@ class Engine:
 
     def _test_each(self, transaction: Transaction, message: Message, test: "_Test") -> None:
         """Test the limits that refuse single recipients (rule 3)."""
-        for applied in transaction.applied:
-            limit = applied.limit
-            if limit.refuse is Refuse.RECIPIENT and limit.id not in transaction.noted:
+        for applied in transaction.reserving:
+            if applied.limit.id not in transaction.noted:
                 claims = self._claims(applied, message, test.now)
                 test.run(applied, transaction.not_held(applied, claims))
 
@@ -217,7 +223,7 @@ class Engine:
         transaction.exempt = any(not e.match.on_recipient for e in exemptions)
         transaction.exempt_recipients = [e.match for e in exemptions if e.match.on_recipient]
         if transaction.exempt:
-            transaction.applied = ()
+            transaction.applied = transaction.reserving = ()
             return
         overrides = [
             override
@@ -228,6 +234,9 @@ class Engine:
             Applied(limit, self.counts.counter(limit), most, facts)
             for limit in policy.limits
             if limit.applies_to(facts) and (most := _most(limit, overrides)) is not None
+        ]
+        transaction.reserving = [
+            applied for applied in transaction.applied if applied.limit.refuse is Refuse.RECIPIENT
         ]
 
     def _recipient(self, transaction: Transaction, address: str) -> Recipient:
@@ -276,9 +285,6 @@ class Engine:
 
     def _hold_again(self, transaction: Transaction, applied: Applied, now: WallTime) -> None:
         """Reserve under changed rules what *transaction* holds already."""
-        limit = applied.limit
-        if limit.refuse is not Refuse.RECIPIENT or limit.id in transaction.noted:
-            return
         for recipient in transaction.recipients.values():
             claims = self._claims(applied, Message((recipient,), _ONE_BYTE), now)
             transaction.reserve(applied, transaction.not_held(applied, claims))
@@ -363,9 +369,10 @@ class _Test:
         over: list[tuple[Claim, Figures]] = []
         for claim in claims:
             figures = applied.counter.figures(claim, self.now)
-            if worst is None or figures.total > worst.total:
+            total = figures.total
+            if worst is None or total > worst.total:
                 worst = figures
-            if figures.total > applied.max:
+            if total > applied.max:
                 over.append((claim, figures))
         if over:
             over.sort(key=lambda one: one[1].total, reverse=True)

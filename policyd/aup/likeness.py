@@ -41,12 +41,15 @@ class Groups:
         self._groups: SortedDict[tuple[str, int], Group] = SortedDict()
         self._next_serial = 1
         self._next_looked_at = 0
+        self._asked: tuple[str, int, WallTime] | None = None  # what is found is joined next
+        self._answer: Group | None = None
 
     def __len__(self) -> int:
         return len(self._groups)
 
     def obey(self, likeness: Likeness, life: float) -> None:
         """Go on under changed rules, with the groups that there are."""
+        self._asked = None
         self._likeness = likeness
         self._life = life
 
@@ -68,6 +71,7 @@ class Groups:
         else:
             group = group._replace(last=now)
         self._groups[group.scope, group.size] = group
+        self._asked = None
         return str(group.serial)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
@@ -89,11 +93,18 @@ class Groups:
 
     def restore(self, groups: Iterable[Group]) -> None:
         """Take what *dump* gave."""
+        self._asked = None
         for group in groups:
             self._groups[group.scope, group.size] = group
             self._next_serial = max(self._next_serial, group.serial + 1)
 
     def _nearest(self, scope: str, size: int, now: WallTime) -> Group | None:
+        if self._asked != (scope, size, now):
+            self._asked = scope, size, now
+            self._answer = self._look_up(scope, size, now)
+        return self._answer
+
+    def _look_up(self, scope: str, size: int, now: WallTime) -> Group | None:
         at = self._groups.bisect_left((scope, size))
         below = self._first_alike(range(at - 1, -1, -1), scope, size, now)
         above = self._first_alike(range(at, len(self._groups)), scope, size, now)

@@ -31,8 +31,9 @@ LONGEST_HOLD: Final = 3600.0
 class Transaction:
     """All requests of one *instance* of one asking *host*.
 
-    *applied* are the limits that hold to it, *exempt* says that none does; recipients that
-    *exempt_recipients* match count nowhere. *refusal* is what every further recipient gets once
+    *applied* are the limits that hold to it, *reserving* those of them that refuse single
+    recipients; *exempt* says that none does. Recipients that *exempt_recipients* match count
+    nowhere. *refusal* is what every further recipient gets once
     the first was refused. *noted* are the ids of the limits that would have refused a recipient
     and so charge nothing for this message. *recipients* is what was accepted at RCPT, in order;
     *rcpt_seen* tells an empty set from one that is not known.
@@ -56,6 +57,7 @@ class Transaction:
         "rcpt_seen",
         "recipients",
         "refusal",
+        "reserving",
     )
 
     def __init__(self, host: str, instance: str, facts: Facts, now: MonotonicTime) -> None:
@@ -66,6 +68,7 @@ class Transaction:
         self.orphaned: MonotonicTime | None = None
         self.connections: set[Connection] = set()
         self.applied: Sequence[Applied] = ()
+        self.reserving: Sequence[Applied] = ()
         self.exempt = False
         self.exempt_recipients: Sequence[Matcher] = ()
         self.recipients: dict[str, Recipient] = {}

@@ -14,6 +14,7 @@ from __future__ import annotations  # array[int] is no expression before Python 
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from hashlib import blake2b
 
 from policyd.clock import WallTime
@@ -23,26 +24,30 @@ from policyd.counting.window import Timeline, WindowSums
 class Hasher:
     """The keyed hash that members and keys are known by; *secret* is up to 64 bytes."""
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_hash",)
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        # within a message the same few texts are asked for by one limit after the other
+        self._hash = lru_cache(maxsize=4096)(partial(_keyed_hash, secret))
 
     def __call__(self, text: str) -> int:
         """Return 64 bits that stand for *text*."""
-        data = text.encode("utf-8", "surrogateescape")
-        return int.from_bytes(blake2b(data, digest_size=8, key=self._secret).digest(), "little")
+        return self._hash(text)
+
+
+def _keyed_hash(secret: bytes, text: str) -> int:
+    data = text.encode("utf-8", "surrogateescape")
+    return int.from_bytes(blake2b(data, digest_size=8, key=secret).digest(), "little")
 
 
 class WindowMembers:
     """Distinct members per key in a sliding window; *hasher* is applied to keys."""
 
-    __slots__ = ("_hasher", "_last", "_leaving", "_salted", "_seen", "sums")
+    __slots__ = ("_hasher", "_last", "_leaving", "_seen", "sums")
 
     def __init__(self, window: float, hasher: Hasher) -> None:
         self.sums = WindowSums(window)
         self._hasher = hasher
-        self._salted = ("", hasher("\n"))
         self._last: dict[int, int] = {}  # key and member -> the bucket it was last counted in
         self._seen: dict[int, array[int]] = {}  # bucket -> what was counted in it, or moved on
         self._leaving: deque[tuple[int, array[int]]] = deque()
@@ -122,9 +127,7 @@ class WindowMembers:
         self._last.update(dict.fromkeys(pairs, number))
 
     def _salt(self, key: str) -> int:
-        if key != self._salted[0]:  # what is tested is counted next
-            self._salted = key, self._hasher(f"{key}\n")
-        return self._salted[1]
+        return self._hasher(f"{key}\n")
 
     def _check(self) -> None:
         """Assert that the counts are those of the members, bucket by bucket."""

@@ -77,7 +77,8 @@ class Timeline:
 
     def current(self, now: WallTime) -> int:
         """Return the number of the bucket of *now*, after *advance*, and open it if need be."""
-        start = self._start_of(now)
+        quiet = self._quiet_from <= now < self._quiet_until
+        start = self._quiet_from if quiet else self._start_of(now)
         if not self._starts or self._starts[-1] < start:
             self._starts.append(start)
         return self._first + len(self._starts) - 1

@@ -49,7 +49,7 @@ class RequestParser:
         buffer = self._buffer
         buffer += data
         start = 0
-        while (end := self._end_of_request(start)) >= 0:
+        while start < len(buffer) and (end := self._end_of_request(start)) >= 0:
             if not self._parse(buffer[start:end], requests):
                 buffer.clear()
                 return requests

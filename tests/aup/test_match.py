@@ -31,6 +31,7 @@ def holds(attribute: str, values: str | list[str], given_value: str) -> bool:
             ["example", "a.client.example", "client.example.", ""],
         ),
         ("policy_context", "submission", ["submission", "Submission"], ["submissions", ""]),
+        ("policy_context", "a@B.example", ["A@b.example"], ["a@b.example."]),
         ("sasl_method", "", [""], ["plain"]),
         (
             "sender",
@@ -158,6 +159,8 @@ def test_an_expression_is_searched_without_regard_to_case() -> None:
 
 def test_a_slash_at_one_end_makes_no_expression() -> None:
     assert holds("helo_name", "/", "/")
+    assert not holds("helo_name", "/", "x")
+    assert holds("helo_name", "//", "anything")
     assert holds("helo_name", "/x", "/x")
     assert not holds("helo_name", "/x", "axb")
 
@@ -236,6 +239,11 @@ def test_conditions_on_recipients_choose_among_them() -> None:
     assert rule.touches_recipient("abuse@away.example")
     assert not rule.touches_recipient("info@away.example")
     assert not rule.touches_recipient("")
+
+
+def test_a_rule_of_either_kind_has_conditions() -> None:
+    assert matcher(account="alice")
+    assert matcher(recipient="abuse@partner.example")
 
 
 def test_an_attribute_that_no_request_has_is_empty() -> None:

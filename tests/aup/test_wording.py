@@ -173,6 +173,8 @@ def test_a_value_is_made_fit(value: str, shown: str) -> None:
 def test_a_text_is_cut_at_its_room_and_not_before() -> None:
     assert Wording("x" * 200).expand({}, 200) == "x" * 200
     assert Wording("x" * 201).expand({}, 200) == "x" * 197 + "..."
+    exactly = Wording("x" * 100 + "{sender}").expand({"sender": "y" * 100}, 200)
+    assert exactly == "x" * 100 + "y" * 100
     assert Wording("x" * 196 + "   yy").expand({}, 200) == "x" * 196 + "..."
 
 

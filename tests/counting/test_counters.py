@@ -228,6 +228,16 @@ def test_members_fall_when_it_says_also_those_that_are_asked_for_again(
     told_in_time(counter, people("alice", *sorted(asked)), amount, at(3600))
 
 
+@pytest.mark.parametrize("make", [SumCounter, distinct])
+def test_what_has_left_meanwhile_does_not_fall_again(make: type[SumCounter]) -> None:
+    counter = make(3600)
+    for second, member in ((0, 1), (1800, 2)):
+        counter.commit(Claim("alice", 1, [member]), at(second))
+    # nobody has looked since the first one left
+    assert counter.falls_by(Claim("alice", 0), 1, at(4000)) == at(1800 + 10 + 3600)
+    assert counter.falls_by(Claim("alice", 0), 2, at(4000)) is None
+
+
 def test_members_leave_with_the_last_mail_to_them() -> None:
     counter = distinct(3600)
     counter.commit(people("alice", "x", "y", "z"), at(0))

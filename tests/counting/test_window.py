@@ -36,6 +36,14 @@ def test_the_widths_are_ones_that_people_know(window: int, width: float) -> None
     assert bucket_width(window) == width
 
 
+@pytest.mark.parametrize("width", [1 / 2, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600, 86400])
+def test_wider_buckets_begin_where_a_window_has_288_of_them(width: float) -> None:
+    assert bucket_width(288 * width) == width
+    assert bucket_width(288 * width - 1) < width
+    # and their edges are those of the day, or of the hour
+    assert DAY % width == 0
+
+
 @settings(deadline=None)
 @given(WINDOWS, st.floats(0, 400 * DAY))
 def test_a_count_is_forgotten_between_a_window_and_one_bucket_more(

@@ -220,23 +220,36 @@ def test_the_caps_are_those_of_the_contract() -> None:
     assert (MAX_REQUEST, MAX_LINE, MAX_ATTRIBUTES) == (65536, 16384, 100)
 
 
+@pytest.mark.parametrize("before", [b"", ONE, ONE * 300])
 @pytest.mark.parametrize("size", [1, 100, 5000])
 @pytest.mark.parametrize(
     ("endless", "cap"), [(b"x" * 10**6, MAX_LINE), (b"a=" + b"x" * 98 + b"\n", MAX_REQUEST)]
 )
-def test_what_never_ends_is_noticed_at_the_cap(endless: bytes, cap: int, size: int) -> None:
+def test_what_never_ends_is_noticed_at_the_cap(
+    endless: bytes, cap: int, size: int, before: bytes
+) -> None:
     parser = RequestParser()
     sent = 0
     data = endless * (2 * cap // len(endless) + 1)
-    for chunk in chunked(data, size):
-        parser.feed(chunk)
-        sent += len(chunk)
+    # it begins in the chunk in which other requests end
+    for chunk in (before + data[:size], *chunked(data[size:], size)):
+        assert len(parser.feed(chunk)) == chunk.count(b"\n\n")
+        sent += size
         if parser.error is not None:
             break
         assert sent < cap
         assert len(parser._buffer) == sent
     assert sent < cap + size
     assert len(parser._buffer) == 0
+
+
+def test_a_line_that_never_ends_is_noticed_at_the_cap_also_where_it_is_not_the_first() -> None:
+    for first in (b"a=b\n", b"a=b\nc=d\n"):
+        parser = RequestParser()
+        parser.feed(first + b"x" * (MAX_LINE - 1))
+        assert parser.error is None
+        parser.feed(b"x")
+        assert parser.error == f"a line of more than {MAX_LINE} bytes"
 
 
 @settings(deadline=None, max_examples=25)
