@@ -17,24 +17,20 @@ from policyd.aup.applied import Applied, Message, Recipient, Scope
 from policyd.aup.counts import Counts
 from policyd.aup.event import Decided, Event, Exceeded
 from policyd.aup.facts import Facts
+from policyd.aup.kept_verdicts import KeptVerdicts
 from policyd.aup.policy import Exemption, LikenessBy, Limit, Override, Policy, Refuse
 from policyd.aup.transaction import Connection, Transaction, Transactions
-from policyd.clock import Instant, MonotonicTime, WallTime
+from policyd.clock import Instant, WallTime
 from policyd.counting.counters import Claim, Figures
 from policyd.counting.distinct import Hasher
 from policyd.protocol.reply import PASS, Verdict
 from policyd.protocol.request import Request, Stage
-
-VERDICTS_KEPT: Final = 300.0
-"""Seconds for which a repeated END-OF-MESSAGE gets the same answer and counts nothing."""
 
 MOST_STAND_INS: Final = 100_000
 """Recipients that a bare recipient_count stands for at most; no Postfix accepts as many."""
 
 _ONE_BYTE: Final = 1
 """The least that a message is; its size is not known at RCPT."""
-
-_VerdictKey = tuple[str, str, str, int, int]
 
 
 class Decision(NamedTuple):
@@ -56,7 +52,7 @@ class Engine:
         self.transactions = Transactions()
         self._policy = policy
         self._hasher = hasher
-        self._verdicts: dict[_VerdictKey, tuple[MonotonicTime, Verdict]] = {}
+        self._verdicts = KeptVerdicts()
 
     @property
     def policy(self) -> Policy:
@@ -68,25 +64,18 @@ class Engine:
         stage = request.stage
         if stage is None:
             return self._decision(request, PASS)
-        if stage is Stage.END_OF_MESSAGE:
-            key = (
-                connection.host,
-                request["instance"],
-                request["queue_id"],
-                request.recipient_count,
-                request.size,
-            )
-            kept = self._verdicts.get(key)
-            if kept is not None and now.monotonic < kept[0] + VERDICTS_KEPT:
-                # one that goes on after a refusal came back to do so on this connection
-                self.transactions.find(connection, key[1])
-                return self._decision(request, kept[1])
-            decision = self._at_end(request, self._transaction(request, connection, now), now)
-            if key[1]:
-                self._verdicts.pop(key, None)  # the oldest stand first
-                self._verdicts[key] = (now.monotonic, decision.verdict)
-            return decision
-        return self._at_rcpt(request, self._transaction(request, connection, now), now)
+        if stage is Stage.RCPT:
+            return self._at_rcpt(request, self._transaction(request, connection, now), now)
+        name = KeptVerdicts.name(request, connection.host)
+        kept = self._verdicts.find(name, now.monotonic)
+        if kept is not None:
+            # a transaction that goes on after a refusal came back to do so on this connection
+            self.transactions.find(connection, request["instance"])
+            return self._decision(request, kept)
+        decision = self._at_end(request, self._transaction(request, connection, now), now)
+        if request["instance"]:
+            self._verdicts.keep(name, decision.verdict, now.monotonic)
+        return decision
 
     def disconnect(self, connection: Connection, now: Instant) -> None:
         """Note that *connection* was closed; its transaction may come back on another."""
@@ -114,12 +103,7 @@ class Engine:
     def tidy(self, now: Instant, at_most: int) -> int:
         """Let time pass and forget what is over; do up to *at_most* steps and return how many."""
         done = self.transactions.tidy(now.monotonic, at_most)
-        while self._verdicts and done < at_most:
-            key = next(iter(self._verdicts))
-            if now.monotonic < self._verdicts[key][0] + VERDICTS_KEPT:
-                break
-            del self._verdicts[key]
-            done += 1
+        done += self._verdicts.tidy(now.monotonic, at_most - done)
         return done + self.counts.tidy(now.wall, at_most - done)
 
     def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
@@ -351,6 +335,7 @@ class Engine:
         """Assert the invariants of all that is held."""
         self.counts._check()
         self.transactions._check()
+        self._verdicts._check()
 
 
 class _Test:

@@ -10,6 +10,7 @@ another one, or has been closed for a while without the transaction coming back 
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from policyd.aup.answer import Excess
@@ -202,14 +203,12 @@ class Transactions:
             if transaction.orphaned == since:
                 self.close(transaction)
             done += 1
-        while self._by_age and done < at_most:
-            oldest = next(iter(self._by_age))
-            if now < oldest.opened + LONGEST_HOLD:
-                break
-            del self._by_age[oldest]
-            oldest.hold_no_more()
-            done += 1
-        return done
+        oldest = islice(self._by_age, at_most - done)
+        old = [transaction for transaction in oldest if transaction.opened + LONGEST_HOLD <= now]
+        for transaction in old:
+            del self._by_age[transaction]
+            transaction.hold_no_more()
+        return done + len(old)
 
     @staticmethod
     def _join(connection: Connection, transaction: Transaction) -> None:
