@@ -51,7 +51,6 @@ class RequestParser:
         start = 0
         while start < len(buffer) and (end := self._end_of_request(start)) >= 0:
             if not self._parse(buffer[start:end], requests):
-                buffer.clear()
                 return requests
             start = self._searched = self._line_start = end + 1
         if start:

@@ -101,8 +101,11 @@ class Snapshots:
                 kept = self._read() or kept
             except (sqlite3.Error, CodecError, OSError, ValueError, TypeError) as error:
                 aside = self._path.with_name(f"{NAME}.corrupt-{int(now)}")
-                self._path.replace(aside)
                 set_aside = f"{self._path} cannot be read ({error}); it is kept as {aside.name}"
+                try:
+                    self._path.replace(aside)
+                except OSError as also:
+                    set_aside = f"{self._path} cannot be read ({error}), nor moved away ({also})"
         self._secret = kept.secret
         return kept._replace(set_aside=set_aside)
 

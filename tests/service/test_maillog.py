@@ -149,6 +149,7 @@ def test_a_refusal_tells_all_that_an_administrator_asks() -> None:
     ("window", "shown"),
     [
         (1, "1s"),
+        (60, "1m"),
         (90, "90s"),
         (600, "10m"),
         (3600, "1h"),

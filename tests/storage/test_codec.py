@@ -3,6 +3,7 @@
 from __future__ import annotations  # array[int] is no expression before Python 3.12
 
 import struct
+import sys
 import zlib
 from array import array
 
@@ -133,3 +134,15 @@ def test_members_that_are_no_whole_numbers_are_refused(length: int) -> None:
 def test_another_version_is_refused_by_its_name(version: bytes) -> None:
     with pytest.raises(CodecError, match="is not known"):
         decode(version + SOME[4:])
+
+
+def test_on_a_machine_of_the_other_byte_order_members_are_turned_and_turned_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = encode({"a": 1}, array("Q", [258]))
+    turned = struct.unpack(">Q", struct.pack("<Q", 258))[0]
+    monkeypatch.setattr(sys, "byteorder", "big" if sys.byteorder == "little" else "little")
+    pairs = array("Q", [turned])  # as that machine has 258 in its memory
+    assert encode({"a": 1}, pairs) == here
+    assert pairs == array("Q", [turned])  # they are in use, and stay as they are
+    assert decode(here) == ({"a": 1}, pairs)

@@ -306,9 +306,15 @@ def of_another_program(path: Path) -> None:
     execute(path, "CREATE TABLE mine (x)", "PRAGMA user_version = 1")
 
 
+def of_another_program_without_a_version(path: Path) -> None:
+    path.unlink()
+    execute(path, "CREATE TABLE meta (x)")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        of_another_program_without_a_version,
         break_into_text,
         truncate,
         empty_a_page,
@@ -407,3 +413,19 @@ def test_a_daemon_that_dies_in_its_first_save_leaves_nothing(tmp_path: Path) -> 
     assert kept_in(tmp_path) == EMPTY
     saved(tmp_path)
     assert kept_in(tmp_path) == STATE
+
+
+def test_what_can_neither_be_read_nor_moved_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(30, "Read-only file system", str(self), None, str(target))
+
+    (tmp_path / "state.sqlite3").write_bytes(b"no database" * 1000)
+    monkeypatch.setattr(Path, "replace", refuse)
+    snapshots = Snapshots(tmp_path)
+    kept = snapshots.load(WallTime(1_800_000_000.0))
+    snapshots.close()
+    assert kept.counts == CountsState({}, {})
+    assert "nor moved away" in kept.set_aside
+    assert "Read-only file system" in kept.set_aside
