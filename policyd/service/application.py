@@ -142,7 +142,8 @@ class _Daemon:
         kept = self._persistence.load(now().wall)
         engine = Engine(policy, Hasher(kept.secret))
         emptied = engine.counts.restore(kept.counts, now().wall)
-        self._log.state_loaded(str(self.directory), emptied)
+        if kept.counts.limits:
+            self._log.state_loaded(str(self.directory), emptied)
         return engine
 
     def _listen(self) -> None:

@@ -63,9 +63,7 @@ class MailLog:
     def reloaded(self, mode: str, limits: str, emptied: Iterable[str], why: str) -> None:
         """Say that new rules are obeyed, and which limits start *emptied*."""
         fields = {"why": why, "mode": mode, "limits": limits}
-        if names := ",".join(emptied):
-            fields["emptied"] = names
-        self._say(Priority.NOTICE, "reloaded", **fields)
+        self._say(Priority.NOTICE, "reloaded", **fields, **_emptied(emptied))
 
     def reload_failed(self, why: str) -> None:
         """Say that the rules are as they were, as the new ones are wrong."""
@@ -121,10 +119,7 @@ class MailLog:
 
     def state_loaded(self, directory: str, emptied: Iterable[str]) -> None:
         """Say that the counts of the last run go on."""
-        fields = {"directory": directory}
-        if names := ",".join(emptied):
-            fields["emptied"] = names
-        self._say(Priority.INFO, "state-loaded", **fields)
+        self._say(Priority.INFO, "state-loaded", directory=directory, **_emptied(emptied))
 
     def state_set_aside(self, text: str) -> None:
         """Say that counting starts empty, as what was kept cannot be read."""
@@ -203,6 +198,11 @@ class MailLog:
 
     def _say(self, priority: Priority, event: str, **fields: Value) -> None:
         self._writer.write(priority, line(event, **fields))
+
+
+def _emptied(limits: Iterable[str]) -> dict[str, Value]:
+    names = ",".join(limits)
+    return {"emptied": names} if names else {}
 
 
 def _window(seconds: int) -> str:

@@ -2,7 +2,8 @@
 
 import socket
 import socketserver
-import threading
+
+from .loopback import LoopbackServer
 
 
 class Relay:
@@ -13,12 +14,9 @@ class Relay:
 
     def __init__(self, port: int, target: int) -> None:
         self.lost: list[bytes] = []
+        self.target = target
         self._lose = b""
-        self._server = _Server(("127.0.0.1", port), _Wire)
-        self._server.target = target
-        self._server.relay = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+        self._server = LoopbackServer(port, _Wire, self)
 
     def lose_next(self, stage: str) -> None:
         """Lose the reply to the next request of this stage."""
@@ -32,29 +30,19 @@ class Relay:
         return True
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    target: int
-    relay: Relay
+        self._server.stop()
 
 
 class _Wire(socketserver.BaseRequestHandler):
-    server: _Server
+    server: LoopbackServer
 
     def handle(self) -> None:
         try:
-            with socket.create_connection(("127.0.0.1", self.server.target)) as daemon:
+            with socket.create_connection(("127.0.0.1", self.server.owner.target)) as daemon:
                 while request := _until_blank_line(self.request):
                     daemon.sendall(request)
                     reply = _until_blank_line(daemon)
-                    if not reply or self.server.relay.is_to_be_lost(request):
+                    if not reply or self.server.owner.is_to_be_lost(request):
                         return
                     self.request.sendall(reply)
         except ConnectionError:

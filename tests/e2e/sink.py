@@ -1,8 +1,9 @@
 """The rest of the world: an SMTP server that takes every mail and remembers its envelope."""
 
 import socketserver
-import threading
 from typing import NamedTuple
+
+from .loopback import LoopbackServer
 
 CAPABILITIES = b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE\r\n"
 
@@ -20,30 +21,17 @@ class Sink:
 
     def __init__(self, port: int) -> None:
         self.deliveries: list[Delivery] = []
-        self._server = _Server(("127.0.0.1", port), _Conversation)
-        self._server.deliveries = self.deliveries
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
+        self._server = LoopbackServer(port, _Conversation, self)
 
     def clear(self) -> None:
         self.deliveries.clear()
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 128
-    deliveries: list[Delivery]
+        self._server.stop()
 
 
 class _Conversation(socketserver.StreamRequestHandler):
-    server: _Server
+    server: LoopbackServer
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
@@ -67,7 +55,7 @@ class _Conversation(socketserver.StreamRequestHandler):
             elif verb == b"DATA":
                 self.wfile.write(b"354 Go on\r\n")
                 content = self._content()
-                self.server.deliveries.append(Delivery(sender, tuple(recipients), content))
+                self.server.owner.deliveries.append(Delivery(sender, tuple(recipients), content))
             elif verb == b"QUIT":
                 self.wfile.write(b"221 2.0.0 Bye\r\n")
                 return

@@ -138,6 +138,7 @@ def test_a_clean_stop_keeps_every_count(running: Running, with_signal: int) -> N
         assert "STOPPING=1" in running.heard()
         assert not running.socket.exists()
     running.start(unix(running))
+    assert len(running.logged("state-loaded")) == 3  # at the first start there was nothing
     assert running.mail("m3") == "REJECT"
     running.waits_for(lambda: len(running.logged("refused")) == 1)
 
@@ -263,6 +264,7 @@ def test_a_broken_database_is_set_aside_and_mail_flows(running: Running) -> None
     running.start(unix(running))
     assert len(running.logged("state-set-aside")) == 1
     assert len(list(running.state.glob("state.sqlite3.corrupt-*"))) == 1
+    assert running.logged("state-loaded") == []
     assert running.mail("a") == "DUNNO"
 
 

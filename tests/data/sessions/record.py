@@ -10,7 +10,6 @@ import socket
 import socketserver
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from e2e.dovecot import PASSWORD, Dovecot  # noqa: E402
+from e2e.loopback import LoopbackServer  # noqa: E402
 from e2e.ports import free_ports  # noqa: E402
 from e2e.postfix import PrivatePostfix  # noqa: E402
 from e2e.postfix_conf import PORTS  # noqa: E402
@@ -38,9 +38,7 @@ class Recorder:
     def __init__(self, port: int) -> None:
         self.requests: list[bytes] = []
         self.refused: Collection[int] = ()
-        self._server = _Server(("127.0.0.1", port), _Conversation)
-        self._server.recorder = self
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = LoopbackServer(port, _Conversation, self)
 
     def answer(self, request: bytes) -> bytes:
         self.requests.append(request)
@@ -49,19 +47,11 @@ class Recorder:
         return b"action=DUNNO\n\n"
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    recorder: Recorder
+        self._server.stop()
 
 
 class _Conversation(socketserver.BaseRequestHandler):
-    server: _Server
+    server: LoopbackServer
     request: socket.socket
 
     def handle(self) -> None:
@@ -70,7 +60,7 @@ class _Conversation(socketserver.BaseRequestHandler):
             received += data
             while b"\n\n" in received:
                 request, received = received.split(b"\n\n", 1)
-                self.request.sendall(self.server.recorder.answer(request + b"\n\n"))
+                self.request.sendall(self.server.owner.answer(request + b"\n\n"))
 
 
 # the sessions
