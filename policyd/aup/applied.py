@@ -9,7 +9,7 @@ from policyd.aup.match import client_network
 from policyd.aup.policy import Count, KeyPart, Limit, Recipients
 from policyd.counting.counters import Claim, Counter
 
-_SEPARATOR: Final = "\n"
+SEPARATOR: Final = "\n"
 """Between the values of a key; no value holds one, as it ends the attribute in a request."""
 
 
@@ -21,7 +21,7 @@ class Recipient:
 
     __slots__ = ("address", "exempt", "external", "member")
 
-    def __init__(self, address: str, member: int, *, external: bool, exempt: bool) -> None:
+    def __init__(self, address: str, member: bytes, *, external: bool, exempt: bool) -> None:
         self.address = address
         self.member = member
         self.external = external
@@ -72,7 +72,7 @@ class Applied:
         self.max = most
         kind = limit.likeness_scope
         self.scope: Scope | None = None if kind is None else (kind, facts[kind])
-        self._shared = _SEPARATOR.join([_value(part, facts) for part in limit.shared_parts])
+        self._shared = SEPARATOR.join([_value(part, facts) for part in limit.shared_parts])
 
     def claims(self, message: Message) -> Sequence[Claim]:
         """Return what *message* would add: a claim for each key, none if nothing of it counts."""
@@ -84,7 +84,7 @@ class Applied:
             return ()
         key = self._shared
         if self.scope is not None:
-            key = f"{key}{_SEPARATOR}{message.likeness[self.scope]}"
+            key = f"{key}{SEPARATOR}{message.likeness[self.scope]}"
         if limit.split_by is None:
             return (self._claim(key, counted, message.size),)
         by_value: dict[str, list[Recipient]] = {}
@@ -93,7 +93,7 @@ class Applied:
             value = recipient.address if whole else split_address(recipient.address)[1]
             by_value.setdefault(value, []).append(recipient)
         return [
-            self._claim(f"{key}{_SEPARATOR}{value}", group, message.size)
+            self._claim(f"{key}{SEPARATOR}{value}", group, message.size)
             for value, group in by_value.items()
         ]
 

@@ -4,47 +4,39 @@ A limit's counts go by its id. They outlive a change of max, text or action; a c
 sorts them into new buckets; a change of what is counted starts them empty.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter as Tally
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
 
-from policyd.aup.likeness import Group, Groups
+from policyd.aup.applied import SEPARATOR
+from policyd.aup.likeness import Groups
 from policyd.aup.policy import SCOPES, Count, Limit, Policy
+from policyd.aup.series import Kept, Series
 from policyd.clock import WallTime
-from policyd.counting.counters import BucketState, Counter, DistinctCounter, SumCounter
-from policyd.counting.distinct import Hasher
+from policyd.counting.counters import Bucket, Counter, DistinctCounter, SumCounter
 from policyd.counting.window import bucket_width
 
+LIMIT: Final = "limit"
+LIKENESS: Final = "likeness"
+"""Kinds of series: the first word of a name, the limit's id or the scope being the second."""
 
-@dataclass(frozen=True, slots=True)
-class LimitState:
-    """The counts of one limit as kept on disk; *meaning* says what they are counts of.
-
-    *width* is that of the buckets, in seconds.
-    """
-
-    meaning: str
-    width: float
-    buckets: tuple[BucketState, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CountsState:
-    """All counts as kept on disk: per limit id, and per scope the groups of similar mail."""
-
-    limits: Mapping[str, LimitState]
-    groups: Mapping[str, tuple[Group, ...]]
+_GROUPS_WIDTH: Final = 60.0
+"""Seconds; groups are kept by when they were prolonged, like counts."""
 
 
 class Counts:
     """The counters of the limits of one *policy*, and the groups they use."""
 
-    def __init__(self, policy: Policy, hasher: Hasher) -> None:
-        self._hasher = hasher
+    def __init__(self, policy: Policy) -> None:
+        self.evicted: Tally[str] = Tally()  # entries forgotten for want of memory, by series
+        self._policy = policy
+        self._near = _near(policy)
         self._meanings = {limit.id: _meaning(limit, policy) for limit in policy.limits}
-        self._counters = {limit.id: self._counter(limit) for limit in policy.limits}
-        self.groups = {
-            scope: Groups(policy.likeness, _longest_window(policy, scope)) for scope in SCOPES
-        }
+        self._counters = {limit.id: _counter(limit) for limit in policy.limits}
+        self._dropped: list[Counter] = []  # of limits that are no more; forgotten in slices
+        self._lives = {scope: _longest_window(policy, scope) for scope in SCOPES}
+        self.groups = {scope: Groups(policy.likeness, self._lives[scope]) for scope in SCOPES}
 
     def counter(self, limit: Limit) -> Counter:
         """Return the counter of *limit*."""
@@ -52,70 +44,127 @@ class Counts:
 
     def obey(self, policy: Policy, now: WallTime) -> list[str]:
         """Go on under a changed *policy*; return the ids of the limits that start empty."""
+        self.tidy(now, 0)  # what is forgotten stays forgotten
         emptied = []
         counters: dict[str, Counter] = {}
         meanings = {limit.id: _meaning(limit, policy) for limit in policy.limits}
         for limit in policy.limits:
             old = self._counters.get(limit.id)
-            if old is not None and self._meanings[limit.id] != meanings[limit.id]:
-                emptied.append(limit.id)
-                old = None
-            if old is not None and old.timeline.window == limit.window:
+            if old is not None and self._meanings[limit.id] == meanings[limit.id]:
                 counters[limit.id] = old
+                old.timeline.obey(limit.window)
                 continue
-            counter = counters[limit.id] = self._counter(limit)
+            counters[limit.id] = _counter(limit)
             if old is not None:
-                old.tidy(now, 0)  # what is forgotten stays forgotten, however long the window is
-                counter.restore(old.dump(), old.timeline.width, now)
+                emptied.append(limit.id)
+        kept = set(counters.values())
+        for old in self._counters.values():
+            if old not in kept:
+                old.sums.drop()
+                self._dropped.append(old)
+        self._policy = policy
+        self._near = _near(policy)
         self._counters, self._meanings = counters, meanings
+        self._lives = {scope: _longest_window(policy, scope) for scope in SCOPES}
         for scope, groups in self.groups.items():
-            groups.obey(policy.likeness, _longest_window(policy, scope))
+            groups.obey(policy.likeness, self._lives[scope])
         return emptied
 
     def tidy(self, now: WallTime, at_most: int) -> int:
         """Forget up to *at_most* entries that are out of their windows; return how many."""
         done = 0
-        for counter in self._counters.values():
+        for counter in (*self._counters.values(), *self._dropped):
             done += counter.tidy(now, at_most - done)
+        self._dropped = [counter for counter in self._dropped if len(counter)]
         for groups in self.groups.values():
             done += groups.tidy(now, at_most - done)
         return done
 
-    def dump(self) -> CountsState:
-        """Return all counts."""
-        return CountsState(
-            {
-                limit: LimitState(
-                    self._meanings[limit], counter.timeline.width, tuple(counter.dump())
-                )
-                for limit, counter in self._counters.items()
-            },
-            {scope: tuple(groups.dump()) for scope, groups in self.groups.items()},
-        )
+    def take(self, now: WallTime) -> Kept:
+        """Return what was counted since the last call."""
+        self.tidy(now, 0)
+        limits = {limit: counter.take() for limit, counter in self._counters.items()}
+        return self._series(now, limits, {s: groups.take() for s, groups in self.groups.items()})
 
-    def restore(self, state: CountsState, now: WallTime) -> list[str]:
-        """Take what *dump* gave, into empty counters; return the ids of limits left empty."""
+    def whole(self, now: WallTime) -> Kept:
+        """Return all that is counted."""
+        self.tidy(now, 0)
+        limits = {limit: counter.whole() for limit, counter in self._counters.items()}
+        return self._series(now, limits, {s: groups.whole() for s, groups in self.groups.items()})
+
+    def restore(self, kept: Kept, now: WallTime) -> list[str]:
+        """Take what *take* or *whole* gave, into empty counters; return the ids left empty."""
         emptied = []
         for limit, counter in self._counters.items():
-            if (kept := state.limits.get(limit)) is None:
+            if (series := kept.get(f"{LIMIT} {limit}")) is None:
                 continue
-            if kept.meaning == self._meanings[limit]:
-                counter.restore(kept.buckets, kept.width, now)
+            if series.meaning == self._meanings[limit]:
+                counter.restore(series.buckets, now)
             else:
                 emptied.append(limit)
         for scope, groups in self.groups.items():
-            groups.restore(state.groups.get(scope, ()))
+            if (series := kept.get(f"{LIKENESS} {scope}")) is not None:
+                for _, entries in series.buckets:
+                    groups.restore({name: bytes(group) for name, group in entries.items()})
         self.tidy(now, 0)
         return emptied
+
+    def evict(self, at_most: int) -> int:
+        """Look at up to *at_most* entries of each series that takes too much memory.
+
+        Forget those that it can be spared of; return how many entries were looked at.
+        """
+        most = self._policy.state
+        held = self._held()
+        heaviest = max(held, key=lambda name: held[name].weight)
+        too_heavy = sum(one.weight for one in held.values()) > most.max_memory
+        looked = 0
+        for name, one in held.items():
+            if len(one) > most.max_keys or (too_heavy and name == heaviest):
+                _, which = name.split(maxsplit=1)
+                if isinstance(one, Groups):
+                    evicted = one.evict(at_most, partial(self._is_near, which))
+                else:
+                    evicted = one.evict(at_most, self._near[which])
+                if evicted:
+                    self.evicted[name] += evicted
+                looked += at_most
+        return looked
+
+    def _is_near(self, scope: str, name: str, likeness: str) -> bool:
+        """Tell whether a limit per *scope* and likeness has come near its maximum there."""
+        key = SEPARATOR.join((name, likeness))
+        return any(
+            self._counters[limit.id].sums.sum(key) >= self._near[limit.id]
+            for limit in self._policy.limits
+            if limit.likeness_scope == scope and limit.split_by is None
+        )
+
+    def _held(self) -> dict[str, Counter | Groups]:
+        return {
+            **{f"{LIMIT} {limit}": counter for limit, counter in self._counters.items()},
+            **{f"{LIKENESS} {scope}": groups for scope, groups in self.groups.items()},
+        }
 
     def counters(self) -> Iterator[tuple[str, Counter]]:
         """Yield each limit's id and counter."""
         yield from self._counters.items()
 
-    def _counter(self, limit: Limit) -> Counter:
-        if limit.count is Count.DISTINCT_RECIPIENTS:
-            return DistinctCounter(limit.window, self._hasher)
-        return SumCounter(limit.window)
+    def _series(
+        self, now: WallTime, limits: dict[str, list[Bucket]], groups: dict[str, dict[str, bytes]]
+    ) -> Kept:
+        """Return the changes or contents of *limits* and *groups* as series."""
+        series: dict[str, Series] = {}
+        for limit, buckets in limits.items():
+            timeline = self._counters[limit].timeline
+            oldest, latest = timeline.oldest(now), timeline.latest(now)
+            series[f"{LIMIT} {limit}"] = Series(self._meanings[limit], oldest, latest, buckets)
+        for scope, entries in groups.items():
+            latest = (now // _GROUPS_WIDTH + 1) * _GROUPS_WIDTH
+            buckets = [Bucket(latest, entries)] if entries else []
+            oldest = now - self._lives[scope]
+            series[f"{LIKENESS} {scope}"] = Series("size", oldest, latest, buckets)
+        return series
 
     def _check(self) -> None:
         """Assert the invariants of all that is held."""
@@ -123,6 +172,11 @@ class Counts:
             counter._check()
         for groups in self.groups.values():
             groups._check()
+
+
+def _counter(limit: Limit) -> Counter:
+    distinct = limit.count is Count.DISTINCT_RECIPIENTS
+    return DistinctCounter(limit.window) if distinct else SumCounter(limit.window)
 
 
 def _meaning(limit: Limit, policy: Policy) -> str:
@@ -134,6 +188,17 @@ def _meaning(limit: Limit, policy: Policy) -> str:
         f" by {' '.join(accounts.identity)}"
         f" less {accounts.strip_extension!r} {policy.recipient_extension!r}"
     )
+
+
+def _near(policy: Policy) -> dict[str, float]:
+    """Return, by id, what is near the limit: half of the least that holds to anybody."""
+    least = {limit.id: limit.max for limit in policy.limits}
+    for override in policy.overrides:
+        for limit, most in least.items():
+            pattern = override.pattern_for(limit)
+            if pattern is not None and (given := override.limits[pattern]) is not None:
+                least[limit] = min(most, given)
+    return {limit: most / 2 for limit, most in least.items()}
 
 
 def _longest_window(policy: Policy, scope: str) -> float:

@@ -19,7 +19,8 @@ from policyd.aup.event import Decided, Event, Exceeded
 from policyd.aup.facts import Facts
 from policyd.aup.kept_verdicts import KeptVerdicts
 from policyd.aup.policy import Exemption, LikenessBy, Limit, Override, Policy, Refuse
-from policyd.aup.transaction import Connection, Transaction, Transactions
+from policyd.aup.series import Kept
+from policyd.aup.transaction import Connection, Transaction, Transactions, TransactionState
 from policyd.clock import Instant, WallTime
 from policyd.counting.counters import Claim, Figures
 from policyd.counting.distinct import Hasher
@@ -28,6 +29,9 @@ from policyd.protocol.request import Request, Stage
 
 MOST_STAND_INS: Final = 100_000
 """Recipients that a bare recipient_count stands for at most; no Postfix accepts as many."""
+
+_VERDICTS: Final = "verdicts"
+"""The name of their series."""
 
 _ONE_BYTE: Final = 1
 """The least that a message is; its size is not known at RCPT."""
@@ -48,7 +52,7 @@ class Engine:
 
     def __init__(self, policy: Policy, hasher: Hasher) -> None:
         self.trace = False
-        self.counts = Counts(policy, hasher)
+        self.counts = Counts(policy)
         self.transactions = Transactions()
         self._policy = policy
         self._hasher = hasher
@@ -90,21 +94,48 @@ class Engine:
             transaction.release()
         emptied = self.counts.obey(policy, now.wall)
         self._policy = policy
-        for transaction in self.transactions:
-            self._apply(transaction, Facts(transaction.facts.request, policy.accounts), now.wall)
-            transaction.refusal = None
-            recipients = [self._recipient(transaction, a) for a in transaction.recipients]
-            transaction.recipients = {recipient.address: recipient for recipient in recipients}
-            for applied in transaction.reserving:
-                if applied.limit.id not in transaction.noted:
-                    self._hold_again(transaction, applied, now.wall)
+        # the others are looked at again when they are asked about
+        if any(limit.refuse is Refuse.RECIPIENT for limit in policy.limits):
+            for transaction in self.transactions:
+                self._renew(transaction, now.wall)
+        return emptied
+
+    def take(self, now: Instant) -> Kept:
+        """Return what is to be kept of all that happened since the last call."""
+        return {**self.counts.take(now.wall), _VERDICTS: self._verdicts.take(now.wall)}
+
+    def whole(self, now: Instant) -> Kept:
+        """Return all that is to be kept; from here on *take* gives the changes."""
+        self.take(now)
+        return {**self.counts.whole(now.wall), _VERDICTS: self._verdicts.whole(now)}
+
+    def open_transactions(self, now: Instant) -> list[TransactionState]:
+        """Return what is to be kept over a restart beside what is counted."""
+        return [transaction.dump(now.monotonic) for transaction in self.transactions]
+
+    def restore(
+        self, kept: Kept, transactions: Iterable[TransactionState], now: Instant
+    ) -> list[str]:
+        """Go on where another engine ended; return the ids of the limits that start empty.
+
+        Raise ValueError if this is nothing that an engine gave.
+        """
+        emptied = self.counts.restore(kept, now.wall)
+        if verdicts := kept.get(_VERDICTS):
+            self._verdicts.restore(verdicts.buckets, now)
+        for state in transactions:
+            facts = Facts(Request(state.attributes), self._policy.accounts)
+            transaction = Transaction.restored(state, facts, now.monotonic)
+            self.transactions.restore(transaction, now.monotonic)
+            self._renew(transaction, now.wall, state.recipients)
         return emptied
 
     def tidy(self, now: Instant, at_most: int) -> int:
         """Let time pass and forget what is over; do up to *at_most* steps and return how many."""
         done = self.transactions.tidy(now.monotonic, at_most)
         done += self._verdicts.tidy(now.monotonic, at_most - done)
-        return done + self.counts.tidy(now.wall, at_most - done)
+        done += self.counts.tidy(now.wall, at_most - done)
+        return done + self.counts.evict(at_most)
 
     def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
         transaction.rcpt_seen = True
@@ -115,7 +146,7 @@ class Engine:
             return self._decision(request, PASS, transaction.facts)
         if transaction.exempt or (transaction.recipients and not transaction.reserving):
             # kept of exempt ones as well: a reload may end the exemption before the message ends
-            transaction.recipients[recipient.address] = recipient
+            self.transactions.accept(transaction, recipient)
             return self._decision(request, PASS, transaction.facts)
         return self._at_new_rcpt(request, transaction, recipient, now)
 
@@ -138,7 +169,7 @@ class Engine:
         for applied, claims, _ in test.passed:
             if applied.limit.refuse is Refuse.RECIPIENT:
                 transaction.reserve(applied, claims)
-        transaction.recipients[recipient.address] = recipient
+        self.transactions.accept(transaction, recipient)
         return self._noting(request, transaction, now, test)
 
     def _test_first(self, transaction: Transaction, message: Message, test: "_Test") -> None:
@@ -166,7 +197,7 @@ class Engine:
             if applied.limit.id not in transaction.noted:
                 test.run(applied, self._claims(applied, message, now.wall))
         if (refused := strongest(e for e in test.excesses if e.answers)) is not None:
-            transaction.start_over(request)
+            self.transactions.start_over(transaction, request)
             return self._refusal(refused, request, transaction, now, test)
         self._commit(message, test)
         self.transactions.close(transaction)
@@ -197,11 +228,25 @@ class Engine:
             found = Transaction(connection.host, instance, facts, now.monotonic)
             self._apply(found, facts, now.wall)
             self.transactions.open(connection, found)
+        elif found.policy is not self._policy:
+            self._renew(found, now.wall)
         return found
+
+    def _renew(
+        self, transaction: Transaction, now: WallTime, recipients: Iterable[str] | None = None
+    ) -> None:
+        """Let *transaction*, with its own or these *recipients*, be held to the present rules."""
+        self._apply(transaction, Facts(transaction.facts.request, self._policy.accounts), now)
+        transaction.refusal = None
+        addresses = transaction.recipients if recipients is None else recipients
+        self.transactions.replace(transaction, [self._recipient(transaction, a) for a in addresses])
+        for applied in transaction.reserving:
+            if applied.limit.id not in transaction.noted:
+                self._hold_again(transaction, applied, now)
 
     def _apply(self, transaction: Transaction, facts: Facts, now: WallTime) -> None:
         """Work out which limits hold to *transaction*, once for all of its requests."""
-        policy = self._policy
+        policy = transaction.policy = self._policy
         transaction.facts = facts
         exemptions = [e for e in _in_force(policy.exemptions, now) if e.match.matches(facts)]
         transaction.exempt = any(not e.match.on_recipient for e in exemptions)

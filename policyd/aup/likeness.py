@@ -5,31 +5,24 @@ messages of one scope (an account, or a domain) are put into groups by size: a m
 live group whose first size is nearest, within the tolerance, and opens one otherwise. It is a
 heuristic; a sender who pads his mail defeats it.
 
-All groups of all scopes stand in one sorted map, (scope, first size) -> group.
+Nothing here ever walks through all groups in one go: what has to be done to all of them, such as
+forgetting those that have ended, is done to some at a time.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from math import inf
+from typing import Final
 
-from sortedcontainers import SortedDict
-
+from policyd.aup.likeness_grid import Grid, Group, Place, pack, unpack
 from policyd.aup.policy import Likeness, LikenessBy
 from policyd.clock import WallTime
 
 EVERYTHING: Final = "any"
 """The group of all messages when the rule file says ``by: any``."""
 
-
-class Group(NamedTuple):
-    """A group of messages that are alike.
-
-    *serial* names it for good, *size* is that of its first message, *last* when it was prolonged.
-    """
-
-    scope: str
-    size: int
-    serial: int
-    last: WallTime
+MOVED_AT_ONCE: Final = 1000
+"""Cells, when the tolerance changes; more of them are moved when there is time."""
 
 
 class Groups:
@@ -38,20 +31,40 @@ class Groups:
     def __init__(self, likeness: Likeness, life: float) -> None:
         self._likeness = likeness
         self._life = life
-        self._groups: SortedDict[tuple[str, int], Group] = SortedDict()
+        self._grid = Grid(likeness)
+        self._next_grid: Grid | None = None  # what the groups are on their way into
+        self._moving: Iterator[Place] = iter(())
+        self._waste: list[dict[str, bytes]] = []  # of grids that are of no more use
         self._next_serial = 1
-        self._next_looked_at = 0
+        self._changes: dict[str, dict[int, Group]] = {}
+        self._tidied: Iterator[Place] = iter(())
+        self._eviction = _Eviction()
         self._asked: tuple[str, int, WallTime] | None = None  # what is found is joined next
         self._answer: Group | None = None
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return self._grid.count
+
+    @property
+    def weight(self) -> int:
+        """The memory that is held, in bytes, about."""
+        return self._grid.weight + (0 if self._next_grid is None else self._next_grid.weight)
 
     def obey(self, likeness: Likeness, life: float) -> None:
-        """Go on under changed rules, with the groups that there are."""
+        """Go on under changed rules, with the groups that there are.
+
+        Where there are many, a changed tolerance holds only when *tidy* has been through them.
+        """
         self._asked = None
-        self._likeness = likeness
         self._life = life
+        self._likeness = likeness
+        if self._next_grid is not None:
+            self._waste.extend(self._next_grid.cells)
+            self._next_grid = None
+        if not self._grid.is_for(likeness):
+            self._next_grid = Grid(likeness)
+            self._moving = self._grid.places()
+            self._move(MOVED_AT_ONCE)
 
     def find(self, scope: str, size: int, now: WallTime) -> str | None:
         """Return the likeness of a message of *size* bytes; None if it is like no other yet."""
@@ -66,37 +79,74 @@ class Groups:
             return EVERYTHING
         group = self._nearest(scope, size, now)
         if group is None:
-            group = Group(scope, size, self._next_serial, now)
+            group = Group(size, self._next_serial, now)
             self._next_serial += 1
         else:
             group = group._replace(last=now)
-        self._groups[group.scope, group.size] = group
-        self._asked = None
+        self._put(scope, group)
+        self._changes.setdefault(scope, {})[group.serial] = group
         return str(group.serial)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
         """Forget groups that have ended; look at the next *at_most*, return how many have."""
+        self._asked = None
+        self._move(at_most)
+        while self._waste and at_most > 0:
+            at_most -= len(self._waste.pop())
         ended = 0
-        for _ in range(min(at_most, len(self._groups))):
-            if self._next_looked_at >= len(self._groups):
-                self._next_looked_at = 0
-            if self._lives(self._groups.peekitem(self._next_looked_at)[1], now):
-                self._next_looked_at += 1
-            else:
-                self._groups.popitem(self._next_looked_at)
-                ended += 1
+        for _ in range(min(at_most, len(self))):
+            place = next(self._tidied, None)
+            if place is None:
+                self._tidied = self._grid.places()
+                place = next(self._tidied, None)
+            if place is None:
+                break
+            for group in self._grid.groups(place):
+                if group.last > now:  # the clock was stepped back
+                    self._put(place.scope, group._replace(last=now))
+                elif not self._lives(group, now) and ended < at_most:
+                    self._forget(place, group)
+                    ended += 1
         return ended
 
-    def dump(self) -> Iterator[Group]:
-        """Yield the groups, oldest first."""
-        return iter(sorted(self._groups.values(), key=lambda group: group.serial))
+    def evict(self, at_most: int, is_near: Callable[[str, str], bool]) -> int:
+        """Look at groups in up to *at_most* places and forget those that memory can be spared of.
 
-    def restore(self, groups: Iterable[Group]) -> None:
-        """Take what *dump* gave."""
+        That is what was prolonged longest ago; *is_near* tells of a scope and a likeness whether
+        something counted under them is near its limit. Return how many they were.
+        """
         self._asked = None
-        for group in groups:
-            self._groups[group.scope, group.size] = group
-            self._next_serial = max(self._next_serial, group.serial + 1)
+        evicted = 0
+        for _ in range(at_most):
+            place = self._eviction.next_place(self._grid)
+            if place is None:
+                break
+            for group in self._grid.groups(place):
+                near = is_near(place.scope, str(group.serial))
+                if self._eviction.may_go(group, near=near):
+                    self._forget(place, group)
+                    evicted += 1
+        return evicted
+
+    def take(self) -> dict[str, bytes]:
+        """Return, by scope and packed, the groups opened or prolonged since the last call."""
+        changes, self._changes = self._changes, {}
+        return {scope: pack(groups.values()) for scope, groups in changes.items()}
+
+    def whole(self) -> dict[str, bytes]:
+        """Return all groups, by scope and packed."""
+        found: dict[str, bytearray] = {}
+        for place in self._grid.places():
+            found.setdefault(place.scope, bytearray()).extend(pack(self._grid.groups(place)))
+        return {scope: bytes(packed) for scope, packed in found.items()}
+
+    def restore(self, entries: Mapping[str, bytes]) -> None:
+        """Take what *take* or *whole* gave; raise ValueError if it is nothing of theirs."""
+        self._asked = None
+        for scope, packed in entries.items():
+            for group in unpack(packed):
+                self._put(scope, group)
+                self._next_serial = max(self._next_serial, group.serial + 1)
 
     def _nearest(self, scope: str, size: int, now: WallTime) -> Group | None:
         if self._asked != (scope, size, now):
@@ -105,34 +155,90 @@ class Groups:
         return self._answer
 
     def _look_up(self, scope: str, size: int, now: WallTime) -> Group | None:
-        at = self._groups.bisect_left((scope, size))
-        below = self._first_alike(range(at - 1, -1, -1), scope, size, now)
-        above = self._first_alike(range(at, len(self._groups)), scope, size, now)
-        return min(
-            (group for group in (below, above) if group is not None),
-            key=lambda group: (abs(group.size - size), group.serial),
-            default=None,
-        )
+        grid = self._grid
+        alike = [
+            group
+            for group in grid.around(scope, size)
+            if grid.is_alike(group, size) and self._lives(group, now)
+        ]
+        if not alike:
+            return None
+        return min(alike, key=lambda group: (abs(group.size - size), group.serial))
 
-    def _first_alike(self, places: range, scope: str, size: int, now: WallTime) -> Group | None:
-        """Return the first live group at *places* of the map, which lead away from *size*."""
-        for place in places:
-            group = self._groups.peekitem(place)[1]
-            if group.scope != scope or abs(group.size - size) > self._tolerance(group):
-                return None
-            if self._lives(group, now):
-                return group
-        return None
+    def _put(self, scope: str, group: Group) -> None:
+        self._asked = None
+        self._grid.put(scope, group)
+        if self._next_grid is not None:
+            self._next_grid.put(scope, group)
 
-    def _tolerance(self, group: Group) -> float:
-        tolerance = self._likeness.tolerance
-        return group.size * tolerance / 100 if self._likeness.percent else tolerance
+    def _forget(self, place: "Place", group: Group) -> None:
+        self._grid.remove(place.scope, group)
+        if self._next_grid is not None:
+            self._next_grid.remove(place.scope, group)
+
+    def _move(self, at_most: int) -> None:
+        """Move the groups of up to *at_most* cells on their way into another grid."""
+        if self._next_grid is None:
+            return
+        for place in islice(self._moving, at_most):
+            for group in self._grid.groups(place):
+                self._next_grid.put(place.scope, group)
+            at_most -= 1
+        if at_most > 0:
+            self._waste.extend(self._grid.cells)
+            self._grid, self._next_grid = self._next_grid, None
+            self._tidied = iter(())
+            self._eviction = _Eviction()
 
     def _lives(self, group: Group, now: WallTime) -> bool:
         return group.last + self._life > now
 
     def _check(self) -> None:
         """Assert that every group is where it belongs."""
-        for (scope, size), group in self._groups.items():
-            assert (scope, size) == (group.scope, group.size)
-            assert group.serial < self._next_serial
+        self._grid._check()
+        for place in self._grid.places():
+            assert all(group.serial < self._next_serial for group in self._grid.groups(place))
+
+
+class _Eviction:
+    """A walk over all groups, again and again.
+
+    It lets go of the older half; if it finds none of those, of any; and at last of those near a
+    limit.
+    """
+
+    def __init__(self) -> None:
+        self._places: Iterator[Place] = iter(())
+        self._old = -inf  # what was prolonged no later is old
+        self._spares = True
+        self._found = True  # as if there had been a walk before
+        self._oldest = inf
+        self._sum = 0.0
+        self._left = 0
+
+    def next_place(self, grid: Grid) -> Place | None:
+        """Return where to look next; None at the end of a walk."""
+        place = next(self._places, None)
+        if place is None:
+            self._spares = self._found or self._old < inf
+            self._old = self._mean if self._found else inf
+            self._found = self._old == -inf
+            self._oldest, self._sum, self._left = inf, 0.0, 0
+            self._places = grid.places()
+        return place
+
+    @property
+    def _mean(self) -> float:
+        """When those that the last walk left were prolonged; -inf if it left none."""
+        # in floating point a mean can be less than all that it is of
+        return max(self._sum / self._left, self._oldest) if self._left else -inf
+
+    def may_go(self, group: Group, *, near: bool) -> bool:
+        """Tell whether *group*, which is *near* a limit or not, is to be forgotten."""
+        if group.last <= self._old and not (near and self._spares):
+            self._found = True
+            return True
+        self._oldest = min(self._oldest, group.last)
+        self._sum += group.last
+        self._left += 1
+        return False

@@ -243,10 +243,16 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the counts are kept, and how often they are written, in seconds."""
+    """Where the counts are kept, how often they are put in order there, and how much they may be.
+
+    *snapshot_every* is in seconds. *max_keys* holds for each limit, *max_memory*, in bytes, for all
+    together.
+    """
 
     directory: str = "/var/lib/policyd"
     snapshot_every: int = 60
+    max_keys: int = 5_000_000
+    max_memory: int = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ another one, or has been closed for a while without the transaction coming back 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from policyd.aup.answer import Excess
 from policyd.aup.applied import Applied, Recipient
 from policyd.aup.facts import Facts
 from policyd.aup.match import Matcher
-from policyd.aup.policy import Count
+from policyd.aup.policy import Count, Policy
 from policyd.clock import MonotonicTime
 from policyd.counting.counters import Claim
 from policyd.protocol.request import Request
@@ -28,16 +28,34 @@ GRACE: Final = 5.0
 LONGEST_HOLD: Final = 3600.0
 """Seconds after which reservations go; the recipients stay, as an upload may be slow."""
 
+MOST_OPEN: Final = 100_000
+MOST_RECIPIENTS: Final = 2_000_000
+"""Of all open transactions; beyond it, and beyond *MOST_OPEN*, the oldest are given up."""
+
+
+class TransactionState(NamedTuple):
+    """A transaction as kept over a restart; *age* is in seconds, *base* what rule 7 says."""
+
+    host: str
+    attributes: Mapping[str, str]
+    recipients: Sequence[str]
+    rcpt_seen: bool
+    noted: Sequence[str]
+    base: tuple[int, int]
+    age: float
+
 
 class Transaction:
     """All requests of one *instance* of one asking *host*.
 
-    *applied* are the limits that hold to it, *reserving* those of them that refuse single
+    *policy* are the rules that it was last looked at under; *applied* are the limits of them that
+    hold to it, *reserving* those of them that refuse single
     recipients; *exempt* says that none does. Recipients that *exempt_recipients* match count
     nowhere. *refusal* is what every further recipient gets once
     the first was refused. *noted* are the ids of the limits that would have refused a recipient
     and so charge nothing for this message. *recipients* is what was accepted at RCPT, in order;
-    *rcpt_seen* tells an empty set from one that is not known.
+    *rcpt_seen* tells an empty set from one that is not known. A *patient* one was cut off by our
+    own restart, which Postfix notices only when it has something to ask.
     """
 
     __slots__ = (
@@ -55,6 +73,8 @@ class Transaction:
         "noted",
         "opened",
         "orphaned",
+        "patient",
+        "policy",
         "rcpt_seen",
         "recipients",
         "refusal",
@@ -68,12 +88,14 @@ class Transaction:
         self.opened = now
         self.orphaned: MonotonicTime | None = None
         self.connections: set[Connection] = set()
+        self.policy: Policy | None = None
         self.applied: Sequence[Applied] = ()
         self.reserving: Sequence[Applied] = ()
         self.exempt = False
         self.exempt_recipients: Sequence[Matcher] = ()
         self.recipients: dict[str, Recipient] = {}
         self.rcpt_seen = False
+        self.patient = False
         self.refusal: Excess | None = None
         self.noted: set[str] = set()
         self._base_size = 0
@@ -128,6 +150,29 @@ class Transaction:
         self._base_size = request.size
         self._base_count = request.recipient_count
 
+    def dump(self, now: MonotonicTime) -> TransactionState:
+        """Return what is to be kept over a restart; the rules may be other ones afterwards."""
+        return TransactionState(
+            self.host,
+            self.facts.request.attributes,
+            list(self.recipients),
+            self.rcpt_seen,
+            sorted(self.noted),
+            (self._base_size, self._base_count),
+            now - self.opened,
+        )
+
+    @classmethod
+    def restored(cls, state: TransactionState, facts: Facts, now: MonotonicTime) -> "Transaction":
+        """Return the transaction that *state* was, without its recipients."""
+        opened = MonotonicTime(now - state.age)
+        self = cls(state.host, facts.request["instance"], facts, opened)
+        self.rcpt_seen = state.rcpt_seen
+        self.noted = set(state.noted)
+        self._base_size, self._base_count = state.base
+        self.patient = True
+        return self
+
 
 class Connection:
     """A policy connection: the asking *host*, and the *transaction* it speaks of."""
@@ -146,6 +191,8 @@ class Transactions:
         self._open: dict[tuple[str, str], Transaction] = {}
         self._by_age: dict[Transaction, None] = {}  # those that may still hold, oldest first
         self._orphans: deque[tuple[MonotonicTime, Transaction]] = deque()
+        self._cut_off: deque[tuple[MonotonicTime, Transaction]] = deque()  # by our own restart
+        self._recipients = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -171,14 +218,39 @@ class Transactions:
     def open(self, connection: Connection, transaction: Transaction) -> None:
         """Take in a new *transaction*; without an instance it is good for one request only."""
         if transaction.instance:
-            self._open[transaction.host, transaction.instance] = transaction
-            self._by_age[transaction] = None
+            self._take_in(transaction)
             self._join(connection, transaction)
+
+    def restore(self, transaction: Transaction, now: MonotonicTime) -> None:
+        """Take in a *transaction* that was open when this process's predecessor ended."""
+        if not transaction.instance:
+            return
+        self._take_in(transaction)
+        transaction.orphaned = now
+        self._orphans.append((now, transaction))
+        self._cut_off.append((now, transaction))
+
+    def accept(self, transaction: Transaction, recipient: Recipient) -> None:
+        """Add *recipient* to those that *transaction* has."""
+        transaction.recipients[recipient.address] = recipient
+        self._note(transaction, 1)
+
+    def start_over(self, transaction: Transaction, request: Request) -> None:
+        """Let *transaction* go on with an empty set after a refusal."""
+        self._note(transaction, -len(transaction.recipients))
+        transaction.start_over(request)
+
+    def replace(self, transaction: Transaction, recipients: Sequence[Recipient]) -> None:
+        """Let *transaction* have these *recipients* instead of its own."""
+        before = len(transaction.recipients)
+        transaction.recipients = {recipient.address: recipient for recipient in recipients}
+        self._note(transaction, len(transaction.recipients) - before)
 
     def close(self, transaction: Transaction) -> None:
         """End *transaction*: what it reserved is released."""
         transaction.release()
-        self._open.pop((transaction.host, transaction.instance), None)
+        if self._open.pop((transaction.host, transaction.instance), None) is not None:
+            self._recipients -= len(transaction.recipients)
         self._by_age.pop(transaction, None)
         for connection in transaction.connections:
             connection.transaction = None
@@ -201,7 +273,18 @@ class Transactions:
         while self._orphans and done < at_most and self._orphans[0][0] + GRACE <= now:
             since, transaction = self._orphans.popleft()
             if transaction.orphaned == since:
+                if transaction.patient:
+                    transaction.hold_no_more()
+                else:
+                    self.close(transaction)
+            done += 1
+        while self._cut_off and done < at_most and self._cut_off[0][0] + LONGEST_HOLD <= now:
+            since, transaction = self._cut_off.popleft()
+            if transaction.orphaned == since:
                 self.close(transaction)
+            done += 1
+        while done < at_most and self._too_many():
+            self.close(next(iter(self._open.values())))
             done += 1
         oldest = islice(self._by_age, at_most - done)
         old = [transaction for transaction in oldest if transaction.opened + LONGEST_HOLD <= now]
@@ -210,15 +293,30 @@ class Transactions:
             transaction.hold_no_more()
         return done + len(old)
 
+    def _note(self, transaction: Transaction, more: int) -> None:
+        """Note that *transaction* has so many recipients *more*."""
+        if transaction.instance:
+            self._recipients += more
+
+    def _too_many(self) -> bool:
+        return len(self._open) > MOST_OPEN or self._recipients > MOST_RECIPIENTS
+
+    def _take_in(self, transaction: Transaction) -> None:
+        self._open[transaction.host, transaction.instance] = transaction
+        self._by_age[transaction] = None
+        self._recipients += len(transaction.recipients)
+
     @staticmethod
     def _join(connection: Connection, transaction: Transaction) -> None:
         transaction.connections.add(connection)
         transaction.orphaned = None
+        transaction.patient = False
         connection.transaction = transaction
 
     def _check(self) -> None:
         """Assert that transactions and connections agree."""
         assert set(self._by_age) <= set(self._open.values())
+        assert self._recipients == sum(len(one.recipients) for one in self)
         for (host, instance), transaction in self._open.items():
             assert (host, instance) == (transaction.host, transaction.instance)
             assert transaction.connections or transaction.orphaned is not None

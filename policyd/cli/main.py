@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from policyd import __version__
-from policyd.cli import check, schema, serve
+from policyd.cli import check, schema, serve, state
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"policyd {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, check, schema):
+    for command in (serve, check, schema, state):
         command.add(commands)
     args = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):

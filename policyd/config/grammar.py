@@ -10,7 +10,7 @@ from policyd.aup.match import RECIPIENT_ATTRIBUTES
 from policyd.aup.policy import Count, EndSession, LikenessBy, Mode, Recipients, Refuse
 from policyd.config.kinds import ListOf, MapOf, OneOrList, WithPlace
 from policyd.config.ladder_grammar import LADDER_TABLE, NOTICES_TABLE
-from policyd.config.quantities import AmountKind, Duration, Number, ToleranceKind
+from policyd.config.quantities import AmountKind, Duration, Number, Size, ToleranceKind
 from policyd.config.tables import Key, Table
 from policyd.config.terms import (
     ADDRESS,
@@ -254,10 +254,22 @@ DIRECTORY = Key(
 SNAPSHOT_EVERY = Key(
     "snapshot_every",
     Duration("60s"),
-    "How often the counts are written; a crash forgets at most as much.",
+    "How often the journal, which is written every second, is put in order.",
     default="60s",
 )
-STATE_TABLE = Table("where the counts are kept", DIRECTORY, SNAPSHOT_EVERY)
+MAX_KEYS = Key(
+    "max_keys",
+    Number(5_000_000, least=1000),
+    "The most keys that are held for one limit. What was counted longest ago is forgotten first.",
+    default=5_000_000,
+)
+MAX_MEMORY = Key(
+    "max_memory",
+    Size("2GB", least=10_000_000),
+    "The most memory that counts take, about.",
+    default="2GB",
+)
+STATE_TABLE = Table("where the counts are kept", DIRECTORY, SNAPSHOT_EVERY, MAX_KEYS, MAX_MEMORY)
 
 # the file
 

@@ -138,6 +138,33 @@ class AmountKind(ScalarKind[Amount]):
         return {"anyOf": forms}
 
 
+class Size(ScalarKind[int]):
+    """A size in bytes, with its unit."""
+
+    def __init__(self, example: str, *, least: int) -> None:
+        self.noun = "a size"
+        self.example = example
+        self._least = least
+
+    def parse(self, scalar: Scalar) -> int:
+        """Return the bytes."""
+        size = _size(scalar)
+        if size is None:
+            raise RuleError(
+                scalar.place,
+                f"{quoted(scalar.text)} is no size",
+                f"write a number and a unit, such as {self.example}",
+            )
+        if size < self._least:
+            least = as_size(self._least)
+            raise RuleError(scalar.place, f"{scalar.text} is too little", f"write {least} or more")
+        return size
+
+    def schema(self) -> Schema:
+        """Return the schema of a size."""
+        return {"type": "string", "pattern": f"^[0-9]+({'|'.join(_SIZES)})$"}
+
+
 def _size(scalar: Scalar) -> int | None:
     """Return the bytes of a size with a unit, or None when *scalar* is no size.
 

@@ -56,7 +56,12 @@ def build(
         end_session=file[grammar.END_SESSION],
         overrides=overrides,
         exemptions=exemptions,
-        state=State(state[grammar.DIRECTORY], state[grammar.SNAPSHOT_EVERY]),
+        state=State(
+            state[grammar.DIRECTORY],
+            state[grammar.SNAPSHOT_EVERY],
+            state[grammar.MAX_KEYS],
+            state[grammar.MAX_MEMORY],
+        ),
     )
 
 

@@ -144,5 +144,5 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 def _state(policy: Policy) -> str:
     state = policy.state
-    every = duration(state.snapshot_every).removeprefix("1 ")
-    return f"state: {state.directory}, written every {every}"
+    memory = as_size(state.max_memory)
+    return f"state: {state.directory}, at most {state.max_keys} keys a limit and {memory} of memory"

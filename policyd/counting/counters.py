@@ -4,15 +4,13 @@ U + R + A (POLICY.md "Words"): what the window holds, what open transactions hol
 step would add. A counter knows nothing of a maximum, so that a changed one keeps the counts.
 """
 
-from __future__ import annotations  # array[int] is no expression before Python 3.12
-
 from abc import ABC, abstractmethod
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from policyd.clock import WallTime
-from policyd.counting.distinct import Hasher, WindowMembers
+from policyd.counting.distinct import HASH_SIZE, WindowMembers
+from policyd.counting.eviction import Eviction
 from policyd.counting.window import Timeline, WindowSums
 
 
@@ -21,7 +19,7 @@ class Claim(NamedTuple):
 
     key: str
     amount: int
-    members: Sequence[int] = ()
+    members: Sequence[bytes] = ()
 
 
 class Figures(NamedTuple):
@@ -37,16 +35,22 @@ class Figures(NamedTuple):
         return self.used + self.reserved + self.asked
 
 
-class BucketState(NamedTuple):
-    """What one bucket holds, as kept on disk; *pairs* only of distinct members."""
+Entries = dict[str, int] | dict[str, bytes]
+"""What is kept of each key: a sum, or the hashed members one after the other."""
 
-    start: float
-    counts: Mapping[str, int]
-    pairs: array[int]
+
+class Bucket(NamedTuple):
+    """What was counted in a bucket that ends at *end*, or a part of it."""
+
+    end: float
+    entries: Entries
 
 
 class Counter(ABC):
     """The counts of one limit."""
+
+    def __init__(self) -> None:
+        self._changes: dict[int, Entries] = {}
 
     @abstractmethod
     def figures(self, claim: Claim, now: WallTime) -> Figures:
@@ -77,9 +81,18 @@ class Counter(ABC):
         """The usage of every key, bucket by bucket."""
 
     @property
+    @abstractmethod
+    def weight(self) -> int:
+        """The memory that is held, in bytes, about."""
+
+    @property
     def timeline(self) -> Timeline:
         """The buckets."""
         return self.sums.timeline
+
+    def __len__(self) -> int:
+        """Return how many keys are held."""
+        return len(self.sums)
 
     def falls_by(self, claim: Claim, amount: int, now: WallTime) -> WallTime | None:
         """Return when U + A of *claim* will have fallen by *amount*, if nothing else happens.
@@ -98,13 +111,32 @@ class Counter(ABC):
         """Return how much of each bucket *claim* asks for again when the bucket has gone."""
         return {}
 
-    @abstractmethod
-    def dump(self) -> Iterator[BucketState]:
-        """Yield the live buckets, oldest first."""
+    def take(self) -> list[Bucket]:
+        """Return what was counted since the last call, oldest first."""
+        changes, self._changes = self._changes, {}
+        live = self.timeline.open_numbers()
+        return [Bucket(self.timeline.end(n), changes[n]) for n in sorted(changes) if n in live]
 
     @abstractmethod
-    def restore(self, buckets: Iterable[BucketState], width: float, now: WallTime) -> None:
-        """Take what *dump* gave into this empty counter; its buckets were *width* seconds wide."""
+    def whole(self) -> list[Bucket]:
+        """Return all that the window holds, oldest first."""
+
+    @abstractmethod
+    def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
+        """Take what *take* or *whole* gave, in that order, into this empty counter."""
+
+    @abstractmethod
+    def evict(self, at_most: int, spare: float) -> int:
+        """Look at up to *at_most* entries and forget those that memory can be spared of.
+
+        Return how many they were. What comes to *spare* is near its limit.
+        """
+
+    def _forget_changes(self) -> None:
+        """Forget what nobody took and is out of the window."""
+        first = self.timeline.first
+        for number in [number for number in self._changes if number < first]:
+            del self._changes[number]
 
     @abstractmethod
     def _check(self) -> None:
@@ -114,13 +146,21 @@ class Counter(ABC):
 class SumCounter(Counter):
     """Counts of messages, recipients or bytes."""
 
+    _changes: dict[int, dict[str, int]]  # type: ignore[assignment]
+
     def __init__(self, window: float) -> None:
+        super().__init__()
         self._sums = WindowSums(window)
+        self._eviction = Eviction(self._sums)
         self._held: dict[str, int] = {}
 
     @property
     def sums(self) -> WindowSums:
         return self._sums
+
+    @property
+    def weight(self) -> int:
+        return self._sums.weight
 
     def figures(self, claim: Claim, now: WallTime) -> Figures:
         self._sums.advance(now)
@@ -128,8 +168,12 @@ class SumCounter(Counter):
 
     def commit(self, claim: Claim, now: WallTime) -> None:
         self._sums.advance(now)
-        if claim.amount:
-            self._sums.add(self.timeline.current(now), claim.key, claim.amount)
+        key, amount, _ = claim
+        if amount:
+            number = self._sums.current(now)
+            self._sums.add(number, key, amount)
+            changes = self._changes.setdefault(number, {})
+            changes[key] = changes.get(key, 0) + amount
 
     def reserve(self, claim: Claim) -> None:
         if claim.amount:
@@ -143,17 +187,24 @@ class SumCounter(Counter):
 
     def tidy(self, now: WallTime, at_most: int) -> int:
         self._sums.advance(now)
+        self._forget_changes()
         return self._sums.tidy(at_most)
 
-    def dump(self) -> Iterator[BucketState]:
-        for number, counts in self._sums.buckets():
-            yield BucketState(self.timeline.start(number), counts, array("Q"))
+    def whole(self) -> list[Bucket]:
+        end = self.timeline.end
+        return [Bucket(end(number), dict(held)) for number, held in self._sums.buckets() if held]
 
-    def restore(self, buckets: Iterable[BucketState], width: float, now: WallTime) -> None:
-        for bucket in buckets:
-            number = self.timeline.place(bucket.start, width, now)
-            for key, amount in bucket.counts.items():
-                self._sums.add(number, key, amount)
+    def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
+        for end, entries in sorted(buckets, key=_end):
+            if (number := self.timeline.restore(end, now)) is not None:
+                for key, amount in entries.items():
+                    self._sums.add(number, key, int(amount))
+
+    def evict(self, at_most: int, spare: float) -> int:
+        chosen = list(self._eviction.choose(at_most, spare))
+        for number, key in chosen:
+            self._sums.subtract(number, key, self._sums.held(number)[key])
+        return len(chosen)
 
     def _check(self) -> None:
         self._sums._check()
@@ -168,30 +219,41 @@ class DistinctCounter(Counter):
     lets more be held than its maximum.
     """
 
-    def __init__(self, window: float, hasher: Hasher) -> None:
-        self._members = WindowMembers(window, hasher)
-        self._held: dict[str, dict[int, int]] = {}  # key -> member -> by how many transactions
+    _changes: dict[int, dict[str, bytes]]  # type: ignore[assignment]
+
+    def __init__(self, window: float) -> None:
+        super().__init__()
+        self._members = WindowMembers(window)
+        self._eviction = Eviction(self._members.sums)
+        self._held: dict[str, dict[bytes, int]] = {}  # key -> member -> by how many transactions
 
     @property
     def sums(self) -> WindowSums:
         return self._members.sums
 
+    @property
+    def weight(self) -> int:
+        return self._members.weight
+
     def figures(self, claim: Claim, now: WallTime) -> Figures:
         members = self._members
-        members.advance(now)
-        asked: Iterable[int] = members.unknown(claim.key, claim.members)
+        members.sums.advance(now)
+        asked = members.unknown(claim.key, claim.members)
         reserved = 0
         if held := self._held.get(claim.key):
-            reserved = len(members.unknown(claim.key, held))
+            reserved = len(members.unknown(claim.key, list(held)))
             asked = [member for member in asked if member not in held]
-        return Figures(members.count(claim.key), reserved, len(set(asked)))
+        return Figures(members.sums.sum(claim.key), reserved, len(set(asked)))
 
     def _stays(self, claim: Claim) -> Mapping[int, int]:
         return self._members.whereabouts(claim.key, claim.members)
 
     def commit(self, claim: Claim, now: WallTime) -> None:
-        self._members.advance(now)
-        self._members.add(claim.key, claim.members, now)
+        self._members.sums.advance(now)
+        number, added = self._members.add(claim.key, claim.members, now)
+        if added:
+            changes = self._changes.setdefault(number, {})
+            changes[claim.key] = changes.get(claim.key, b"") + added
 
     def reserve(self, claim: Claim) -> None:
         held = self._held.setdefault(claim.key, {})
@@ -208,18 +270,34 @@ class DistinctCounter(Counter):
             del self._held[claim.key]
 
     def tidy(self, now: WallTime, at_most: int) -> int:
-        self._members.advance(now)
+        self._members.sums.advance(now)
+        self._forget_changes()
         return self._members.tidy(at_most)
 
-    def dump(self) -> Iterator[BucketState]:
-        for number, counts, pairs in self._members.buckets():
-            yield BucketState(self.timeline.start(number), counts, pairs)
+    def whole(self) -> list[Bucket]:
+        end = self.timeline.end
+        return [Bucket(end(number), members) for number, members in self._members.buckets()]
 
-    def restore(self, buckets: Iterable[BucketState], width: float, now: WallTime) -> None:
-        for bucket in buckets:
-            number = self.timeline.place(bucket.start, width, now)
-            self._members.restore(number, bucket.counts, bucket.pairs)
+    def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
+        for end, entries in sorted(buckets, key=_end):
+            if (number := self.timeline.restore(end, now)) is not None:
+                for key, members in entries.items():
+                    self._members.add_to(number, key, _apart(bytes(members)))
+
+    def evict(self, at_most: int, spare: float) -> int:
+        chosen = list(self._eviction.choose(at_most, spare))
+        for number, key in chosen:
+            self._members.forget(number, key)
+        return len(chosen)
 
     def _check(self) -> None:
         self._members._check()
         assert all(held and min(held.values()) > 0 for held in self._held.values())
+
+
+def _end(bucket: Bucket) -> float:
+    return bucket.end
+
+
+def _apart(members: bytes) -> list[bytes]:
+    return [members[at : at + HASH_SIZE] for at in range(0, len(members), HASH_SIZE)]

@@ -2,27 +2,36 @@
 
 A member is counted once, in the bucket in which it was last seen, so that the number of members of
 a key is a sum in a window like any other: seen again, a member moves from its old bucket to the
-present one. Which bucket a member is in stands in one flat dict for all keys, under a 64-bit number
-made of the key and the member: their hashes, either of them evenly spread, combined by exclusive
-or. A key is hashed with a newline after it, which no member has: an address may be both, and the
-number of A and B must not be that of B and A. The hashes are keyed: they cannot
-be read, only tested by whoever has the key, and no sender can choose addresses that collide.
+present one. Of each key the members stand in one run of bytes, 12 for each: a 64-bit hash and the
+number of the bucket. What is counted is appended, so the run is in the order of the buckets, and
+what has left the window is at its beginning. The hashes are keyed: they cannot be read, only tested
+by whoever has the key, and no sender can choose addresses that collide.
 """
 
-from __future__ import annotations  # array[int] is no expression before Python 3.12
-
-from array import array
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from hashlib import blake2b
+from typing import Final
 
 from policyd.clock import WallTime
+from policyd.counting.shards import Shards
 from policyd.counting.window import Timeline, WindowSums
+
+HASH_SIZE: Final = 8
+"""Bytes of a member."""
+
+_ENTRY: Final = HASH_SIZE + 4
+_RUN: Final = 130
+"""Bytes that a run takes beside its entries, about."""
+
+_NUMBERS: Final = 2**32
+_FEW: Final = 32
+"""Members looked for one by one; for more of them it is faster to take the run apart once."""
 
 
 class Hasher:
-    """The keyed hash that members and keys are known by; *secret* is up to 64 bytes."""
+    """The keyed hash that members are known by; *secret* is up to 64 bytes."""
 
     __slots__ = ("_hash",)
 
@@ -30,116 +39,171 @@ class Hasher:
         # within a message the same few texts are asked for by one limit after the other
         self._hash = lru_cache(maxsize=4096)(partial(_keyed_hash, secret))
 
-    def __call__(self, text: str) -> int:
-        """Return 64 bits that stand for *text*."""
+    def __call__(self, text: str) -> bytes:
+        """Return the member that stands for *text*."""
         return self._hash(text)
 
 
-def _keyed_hash(secret: bytes, text: str) -> int:
+def _keyed_hash(secret: bytes, text: str) -> bytes:
     data = text.encode("utf-8", "surrogateescape")
-    return int.from_bytes(blake2b(data, digest_size=8, key=secret).digest(), "little")
+    return blake2b(data, digest_size=HASH_SIZE, key=secret).digest()
 
 
 class WindowMembers:
-    """Distinct members per key in a sliding window; *hasher* is applied to keys."""
+    """Distinct members per key in a sliding window."""
 
-    __slots__ = ("_hasher", "_last", "_leaving", "_seen", "sums")
+    __slots__ = ("_runs", "_weight", "sums")
 
-    def __init__(self, window: float, hasher: Hasher) -> None:
+    def __init__(self, window: float) -> None:
         self.sums = WindowSums(window)
-        self._hasher = hasher
-        self._last: dict[int, int] = {}  # key and member -> the bucket it was last counted in
-        self._seen: dict[int, array[int]] = {}  # bucket -> what was counted in it, or moved on
-        self._leaving: deque[tuple[int, array[int]]] = deque()
+        self._runs: Shards[bytes] = Shards()
+        self._weight = 0
 
     @property
     def timeline(self) -> Timeline:
         """The buckets."""
         return self.sums.timeline
 
-    def advance(self, now: WallTime) -> None:
-        """Let time pass."""
-        for number in self.sums.advance(now):
-            if seen := self._seen.pop(number, None):
-                self._leaving.append((number, seen))
+    @property
+    def weight(self) -> int:
+        """The memory that is held, in bytes, about."""
+        return self.sums.weight + self._weight
 
-    def count(self, key: str) -> int:
-        """Return how many members *key* has, as of the last *advance*."""
-        return self.sums.sum(key)
+    def unknown(self, key: str, members: Sequence[bytes]) -> Sequence[bytes]:
+        """Return those of the *members* that *key* does not have, as of the last *advance*."""
+        run = self._runs.of(key).get(key)
+        if run is None:
+            return members
+        places = _places(run, self._start(key, run), members)
+        return [member for member, at in zip(members, places, strict=True) if at < 0]
 
-    def unknown(self, key: str, members: Iterable[int]) -> list[int]:
-        """Return those of the *members* that *key* does not have."""
-        last, first, salt = self._last, self.timeline.first, self._salt(key)
-        return [member for member in members if last.get(salt ^ member, -1) < first]
-
-    def whereabouts(self, key: str, members: Iterable[int]) -> Mapping[int, int]:
+    def whereabouts(self, key: str, members: Sequence[bytes]) -> Mapping[int, int]:
         """Return how many of the *members* of *key* each live bucket has."""
-        last, first, salt = self._last, self.timeline.first, self._salt(key)
-        numbers = (last.get(salt ^ member, -1) for member in set(members))
-        return Counter(number for number in numbers if number >= first)
+        run = self._runs.of(key).get(key, b"")
+        places = _places(run, self._start(key, run), list(set(members)))
+        return Counter(self._number(run, at) for at in places if at >= 0)
 
-    def add(self, key: str, members: Iterable[int], now: WallTime) -> None:
-        """Count the *members* of *key*, at *now*, after *advance*."""
-        last, first, salt = self._last, self.timeline.first, self._salt(key)
-        number = self.timeline.current(now)
-        seen = self._seen.get(number)
-        if seen is None:
-            seen = self._seen[number] = array("Q")
-        added = 0
-        for member in members:
-            pair = salt ^ member
-            before = last.get(pair, -1)
-            if before == number:
-                continue
-            if before >= first:
-                self.sums.subtract(before, key, 1)
-            last[pair] = number
-            seen.append(pair)
-            added += 1
-        if added:
-            self.sums.add(number, key, added)
+    def add(self, key: str, members: Sequence[bytes], now: WallTime) -> tuple[int, bytes]:
+        """Count the *members* of *key*, at *now*, after *advance*.
+
+        Return the number of the bucket, and those that it did not have.
+        """
+        number = self.sums.current(now)
+        return number, self.add_to(number, key, members)
+
+    def add_to(self, number: int, key: str, members: Sequence[bytes]) -> bytes:
+        """Count the *members* of *key* in the bucket *number*, the latest that there is."""
+        runs = self._runs.of(key)
+        run = runs.get(key, b"")
+        moved: list[int] = []
+        added: dict[bytes, None] = {}
+        for member, at in zip(members, _places(run, self._start(key, run), members), strict=True):
+            if at >= 0:
+                before = self._number(run, at)
+                if before == number:
+                    continue
+                if member not in added:
+                    self.sums.subtract(before, key, 1)
+                    moved.append(at)
+            added[member] = None
+        if not added:
+            return b""
+        self.sums.add(number, key, len(added))
+        stamp = (number % _NUMBERS).to_bytes(4, "little")
+        self._keep(runs, key, _without(run, moved) + b"".join(m + stamp for m in added))
+        return b"".join(added)
 
     def tidy(self, at_most: int) -> int:
         """Forget up to *at_most* entries of gone buckets; return how many."""
-        done = self.sums.tidy(at_most)
-        while self._leaving and done < at_most:
-            number, seen = self._leaving[0]
-            while seen and done < at_most:
-                pair = seen.pop()
-                if self._last.get(pair) == number:
-                    del self._last[pair]
-                done += 1
-            if not seen:
-                self._leaving.popleft()
-        return done
+        return self.sums.tidy(at_most, self._shorten)
 
-    def buckets(self) -> Iterator[tuple[int, dict[str, int], array[int]]]:
-        """Yield each live bucket, oldest first: number, members per key, and which they are."""
-        for number, counts in self.sums.buckets():
-            pairs = (pair for pair in self._seen.get(number, ()) if self._last[pair] == number)
-            yield number, counts, array("Q", pairs)
+    def forget(self, number: int, key: str) -> None:
+        """Forget what the live bucket *number* has of *key*."""
+        runs = self._runs.of(key)
+        run = runs[key]
+        gone = [
+            at
+            for at in range(self._start(key, run), len(run), _ENTRY)
+            if self._number(run, at) == number
+        ]
+        self.sums.subtract(number, key, len(gone))
+        self._keep(runs, key, _without(run, gone))
 
-    def restore(self, number: int, counts: Mapping[str, int], pairs: array[int]) -> None:
-        """Put back what *buckets* gave, into the live bucket *number*; older ones first."""
-        for key, count in counts.items():
-            self.sums.add(number, key, count)
-        self._seen.setdefault(number, array("Q")).extend(pairs)
-        self._last.update(dict.fromkeys(pairs, number))
+    def buckets(self) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """Yield each live bucket, oldest first: its number, and the members of every key."""
+        found: dict[int, dict[str, bytes]] = {}
+        for key, run in self._runs.items():
+            for at in range(self._start(key, run), len(run), _ENTRY):
+                members = found.setdefault(self._number(run, at), {})
+                members[key] = members.get(key, b"") + run[at : at + HASH_SIZE]
+        for number in sorted(found):
+            yield number, found[number]
 
-    def _salt(self, key: str) -> int:
-        return self._hasher(f"{key}\n")
+    def _start(self, key: str, run: bytes) -> int:
+        """Return where in *run* those begin that are in the window."""
+        return len(run) - _ENTRY * self.sums.sum(key)
+
+    def _number(self, run: bytes, at: int) -> int:
+        """Return the number of the bucket of the live member *at* that place of *run*."""
+        first = self.timeline.first
+        number = int.from_bytes(run[at + HASH_SIZE : at + _ENTRY], "little")
+        return first + (number - first) % _NUMBERS
+
+    def _shorten(self, key: str, members: int) -> None:
+        runs = self._runs.of(key)
+        self._keep(runs, key, runs[key][_ENTRY * members :])
+
+    def _keep(self, runs: dict[str, bytes], key: str, run: bytes) -> None:
+        before = runs.pop(key, b"") if not run else runs.get(key, b"")
+        self._weight += _weight(run) - _weight(before)
+        if run:
+            runs[key] = run
 
     def _check(self) -> None:
         """Assert that the counts are those of the members, bucket by bucket."""
         self.sums._check()
-        per_bucket: dict[int, int] = {}
-        for number in self._last.values():
-            per_bucket[number] = per_bucket.get(number, 0) + 1
-        first = self.timeline.first
-        for number, counts in self.sums.buckets():
-            assert sum(counts.values()) == per_bucket.get(number, 0)
-        for number in per_bucket:
-            assert number >= first or number in (gone for gone, _ in self._leaving)
-        for pair, number in self._last.items():
-            if number >= first:
-                assert pair in self._seen[number]
+        for number, held in self.buckets():
+            assert {key: len(run) // HASH_SIZE for key, run in held.items()} == dict(
+                self.sums.held(number)
+            )
+        live = {key for _, counts in self.sums.buckets() for key in counts}
+        for key, run in self._runs.items():
+            assert len(run) % _ENTRY == 0
+            start = self._start(key, run)
+            assert start >= 0
+            numbers = [self._number(run, at) for at in range(start, len(run), _ENTRY)]
+            assert numbers == sorted(numbers)
+            live.discard(key)
+        assert not live
+        assert self._weight == sum(_weight(run) for _, run in self._runs.items())
+
+
+def _weight(run: bytes) -> int:
+    return _RUN + len(run) if run else 0
+
+
+def _places(run: bytes, start: int, members: Sequence[bytes]) -> Sequence[int]:
+    """Return where in *run*, from *start* on, each of the *members* is; -1 where it is not."""
+    if len(members) > _FEW:
+        known = {run[at : at + HASH_SIZE]: at for at in range(start, len(run), _ENTRY)}
+        return [known.get(member, -1) for member in members]
+    return [_place(run, start, member) for member in members]
+
+
+def _place(run: bytes, start: int, member: bytes) -> int:
+    at = run.find(member, start)
+    while at >= 0 and at % _ENTRY:
+        at = run.find(member, at + 1)
+    return at
+
+
+def _without(run: bytes, places: Sequence[int]) -> bytes:
+    """Return *run* without the entries at *places*."""
+    if not places:
+        return run
+    kept, at = [], 0
+    for place in sorted(places):
+        kept.append(run[at:place])
+        at = place + _ENTRY
+    kept.append(run[at:])
+    return b"".join(kept)

@@ -5,21 +5,24 @@ into the bucket of its moment and is forgotten when the whole bucket has left th
 and W plus one bucket later, never before (POLICY.md "Windows").
 
 Buckets are numbered in the order in which they were opened. A number never changes, while the time
-that it stands for may: when the clock is stepped back, the buckets that would now lie in the future
-are relabelled as the present one. So no step makes a bucket of the future, none locks anybody out
-for longer than the window, and a step costs as much as there are buckets, not keys.
+at which its bucket ends may: when the clock is stepped back, the buckets that would now lie in the
+future end with the present one. So no step makes a bucket of the future, none locks anybody out
+for longer than the window, and a step costs as much as there are buckets, not keys. Nor does a
+window that the rules change: the buckets that there are keep their ends.
 
 Sums are kept bucket by bucket (number -> {key: sum}) beside one running total per key. That is
 flat dicts of text and numbers: about 85 bytes a key, and nothing for the garbage collector to
-follow. A bucket that has left the window is taken apart in slices, yet a sum is exact meanwhile.
+follow. No dict grows so big that its growing would be felt. A bucket that has left the window is
+taken apart in slices, yet a sum is exact meanwhile.
 """
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from policyd.clock import WallTime
+from policyd.counting.shards import Shards
 
 _MOST_BUCKETS: Final = 288
 """About so many to a window; 24 hours come to buckets of 5 minutes."""
@@ -29,6 +32,15 @@ _WIDTHS: Final = (
     *(1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 14400, 21600, 43200, 86400, 172800),
 )
+
+
+_MOST_KEYS: Final = 50_000
+"""Of one bucket; there may be several that end together."""
+
+_ENTRY: Final = 120
+"""Bytes that an entry of a dict takes, beside the characters of its key, about."""
+
+_NOTHING: Final[Mapping[str, int]] = {}
 
 
 def bucket_width(window: float) -> float:
@@ -43,13 +55,17 @@ class Timeline:
     *advance* is where time passes.
     """
 
-    __slots__ = ("_first", "_quiet_from", "_quiet_until", "_starts", "width", "window")
+    __slots__ = ("_ends", "_first", "_quiet_from", "_quiet_until", "width", "window")
 
     def __init__(self, window: float) -> None:
+        self._first = 0  # the number of the oldest bucket
+        self._ends: deque[float] = deque()  # of the live buckets, never descending
+        self.obey(window)
+
+    def obey(self, window: float) -> None:
+        """Let the window be *window* seconds from now on."""
         self.window = window
         self.width = bucket_width(window)
-        self._first = 0  # the number of the oldest bucket
-        self._starts: deque[float] = deque()  # of the live buckets, never descending
         self._quiet_from = self._quiet_until = 0.0  # in between, advance has nothing to do
 
     @property
@@ -61,138 +77,192 @@ class Timeline:
         """Let time pass and return the numbers of the buckets that left the window."""
         if self._quiet_from <= now < self._quiet_until:
             return ()
-        starts, current = self._starts, self._start_of(now)
-        for at in range(len(starts) - 1, -1, -1):
-            if starts[at] <= current:
+        ends, latest = self._ends, self.latest(now)
+        for at in range(len(ends) - 1, -1, -1):
+            if ends[at] <= latest:
                 break
-            starts[at] = current
+            ends[at] = latest
         before = self._first
-        while starts and starts[0] + self.width <= now - self.window:
-            starts.popleft()
+        while ends and ends[0] <= self.oldest(now):
+            ends.popleft()
             self._first += 1
-        self._quiet_from, self._quiet_until = current, current + self.width
-        if starts:
+        self._quiet_from, self._quiet_until = latest - self.width, latest
+        if ends:
             self._quiet_until = min(self._quiet_until, self.leaves(self._first))
         return range(before, self._first)
 
     def current(self, now: WallTime) -> int:
         """Return the number of the bucket of *now*, after *advance*, and open it if need be."""
         quiet = self._quiet_from <= now < self._quiet_until
-        start = self._quiet_from if quiet else self._start_of(now)
-        if not self._starts or self._starts[-1] < start:
-            self._starts.append(start)
-        return self._first + len(self._starts) - 1
+        return self._open(self._quiet_from + self.width if quiet else self.latest(now))
+
+    def split(self) -> int:
+        """Open another bucket that ends with the current one; return its number."""
+        self._ends.append(self._ends[-1])
+        return self._first + len(self._ends) - 1
+
+    def restore(self, end: float, now: WallTime) -> int | None:
+        """Return the number of a bucket that ended at *end*; None if it has left the window.
+
+        To be called for one *end* after the other, oldest first. The future is none.
+        """
+        self.advance(now)
+        if end <= self.oldest(now):
+            return None
+        self._quiet_until = 0.0
+        return self._open(min(end, self.latest(now)))
 
     def leaves(self, number: int) -> WallTime:
         """Return when the live bucket *number* will have left the window."""
-        return WallTime(self._starts[number - self._first] + self.width + self.window)
+        return WallTime(self.end(number) + self.window)
 
     def open_numbers(self) -> range:
         """Return the numbers of the live buckets, oldest first."""
-        return range(self._first, self._first + len(self._starts))
+        return range(self._first, self._first + len(self._ends))
 
-    def start(self, number: int) -> WallTime:
-        """Return the time that the live bucket *number* stands for."""
-        return WallTime(self._starts[number - self._first])
+    def end(self, number: int) -> float:
+        """Return when the live bucket *number* ends."""
+        return self._ends[number - self._first]
 
-    def place(self, start: float, width: float, now: WallTime) -> int:
-        """Return the number of a bucket for what a bucket of another *width* held.
+    def latest(self, now: WallTime) -> float:
+        """Return when the bucket of *now* ends; none ends later."""
+        return (math.floor(now / self.width) + 1) * self.width
 
-        To be called for one *start* after the other, oldest first. The last moment of the old
-        bucket decides, so that nothing is forgotten early; the future is none.
-        """
-        last = min(start + width - _WIDTHS[0], now)
-        if self._starts:
-            last = max(last, self._starts[-1])
-        self._quiet_until = 0.0
-        return self.current(WallTime(last))
+    def oldest(self, now: WallTime) -> float:
+        """Return what the buckets that are in the window at *now* ended after."""
+        return now - self.window
 
-    def _start_of(self, now: float) -> float:
-        return math.floor(now / self.width) * self.width
+    def _open(self, end: float) -> int:
+        if not self._ends or self._ends[-1] < end:
+            self._ends.append(end)
+        return self._first + len(self._ends) - 1
 
     def _check(self) -> None:
         """Assert the invariants."""
-        starts = list(self._starts)
-        assert starts == sorted(starts)
-        assert all(start == self._start_of(start) for start in starts)
+        ends = list(self._ends)
+        assert ends == sorted(ends)
 
 
 class WindowSums:
     """Sums per key in a sliding window."""
 
-    __slots__ = ("_buckets", "_leaving", "_totals", "timeline")
+    __slots__ = ("_buckets", "_leaving", "_totals", "_weight", "timeline")
 
     def __init__(self, window: float) -> None:
         self.timeline = Timeline(window)
         self._buckets: dict[int, dict[str, int]] = {}
         self._leaving: deque[dict[str, int]] = deque()  # out of the window, still in the totals
-        self._totals: dict[str, int] = {}
+        self._totals: Shards[int] = Shards()
+        self._weight = 0
 
     def __len__(self) -> int:
         """Return how many keys are held."""
         return len(self._totals)
 
-    def advance(self, now: WallTime) -> Iterable[int]:
-        """Let time pass; return the numbers of the buckets that left the window."""
-        gone = self.timeline.advance(now)
-        for number in gone:
+    @property
+    def weight(self) -> int:
+        """The memory that is held, in bytes, about."""
+        return self._weight
+
+    def advance(self, now: WallTime) -> None:
+        """Let time pass."""
+        for number in self.timeline.advance(now):
             if bucket := self._buckets.pop(number, None):
                 self._leaving.append(bucket)
-        return gone
+
+    def drop(self) -> None:
+        """Let go of everything; *tidy* forgets it."""
+        self._leaving.extend(self._buckets.values())
+        self._buckets = {}
 
     def sum(self, key: str) -> int:
         """Return the sum of *key*, as of the last *advance*."""
-        total = self._totals.get(key, 0)
+        total = self._totals.of(key).get(key, 0)
         if self._leaving:
             total -= sum(bucket.get(key, 0) for bucket in self._leaving)
         return total
+
+    def current(self, now: WallTime) -> int:
+        """Return the number of the bucket to count in at *now*, after *advance*."""
+        number = self.timeline.current(now)
+        if len(self.held(number)) >= _MOST_KEYS:
+            number = self.timeline.split()
+        return number
 
     def add(self, number: int, key: str, amount: int) -> None:
         """Add *amount* to *key* in the live bucket *number*."""
         bucket = self._buckets.get(number)
         if bucket is None:
             bucket = self._buckets[number] = {}
-        bucket[key] = bucket.get(key, 0) + amount
-        self._totals[key] = self._totals.get(key, 0) + amount
+        self._weight += _increase(bucket, key, amount)
+        self._weight += _increase(self._totals.of(key), key, amount)
 
     def subtract(self, number: int, key: str, amount: int) -> None:
         """Take *amount* of *key* out of the live bucket *number* again."""
-        _decrease(self._buckets[number], key, amount)
-        _decrease(self._totals, key, amount)
+        self._weight -= _decrease(self._buckets[number], key, amount)
+        self._weight -= _decrease(self._totals.of(key), key, amount)
 
-    def tidy(self, at_most: int) -> int:
-        """Take up to *at_most* entries of gone buckets out of the totals; return how many."""
+    def tidy(self, at_most: int, forgot: Callable[[str, int], None] | None = None) -> int:
+        """Take up to *at_most* entries of gone buckets out of the totals; return how many.
+
+        *forgot* is told each of them.
+        """
         done = 0
         while self._leaving and done < at_most:
             bucket = self._leaving[0]
             while bucket and done < at_most:
                 key, amount = bucket.popitem()
-                _decrease(self._totals, key, amount)
+                self._weight -= _weight(key) + _decrease(self._totals.of(key), key, amount)
+                if forgot is not None:
+                    forgot(key, amount)
                 done += 1
             if not bucket:
                 self._leaving.popleft()
         return done
 
-    def buckets(self) -> Iterator[tuple[int, dict[str, int]]]:
+    def held(self, number: int) -> Mapping[str, int]:
+        """Return what the bucket *number* holds."""
+        return self._buckets.get(number, _NOTHING)
+
+    def buckets(self) -> Iterator[tuple[int, Mapping[str, int]]]:
         """Yield the live buckets and what they hold, oldest first."""
         for number in self.timeline.open_numbers():
-            yield number, self._buckets.get(number, {})
+            yield number, self.held(number)
 
     def _check(self) -> None:
         """Assert that the totals are the sums of the buckets, and nothing is held for nothing."""
         self.timeline._check()
         sums: dict[str, int] = {}
+        weight = 0
         for bucket in (*self._buckets.values(), *self._leaving):
             for key, amount in bucket.items():
                 assert amount > 0
                 sums[key] = sums.get(key, 0) + amount
-        assert sums == self._totals
+                weight += _weight(key)
+        assert sums == dict(self._totals.items())
+        assert self._weight == weight + sum(map(_weight, sums))
         assert set(self._buckets) <= set(self.timeline.open_numbers())
 
 
-def _decrease(sums: dict[str, int], key: str, amount: int) -> None:
+def _weight(key: str) -> int:
+    return _ENTRY + len(key)
+
+
+def _increase(sums: dict[str, int], key: str, amount: int) -> int:
+    """Add *amount* to *key*; return how much heavier *sums* are."""
+    before = sums.get(key)
+    if before is None:
+        sums[key] = amount
+        return _ENTRY + len(key)
+    sums[key] = before + amount
+    return 0
+
+
+def _decrease(sums: dict[str, int], key: str, amount: int) -> int:
+    """Take *amount* from *key*; return how much lighter *sums* are."""
     left = sums[key] - amount
     if left:
         sums[key] = left
-    else:
-        del sums[key]
+        return 0
+    del sums[key]
+    return _ENTRY + len(key)

@@ -36,6 +36,11 @@ class Request:
         return self._attributes.get(name, "")
 
     @property
+    def attributes(self) -> Mapping[str, str]:
+        """All attributes as they arrived."""
+        return self._attributes
+
+    @property
     def is_access_policy(self) -> bool:
         """Whether this is a request of Postfix's access policy protocol at all."""
         return self["request"] == "smtpd_access_policy"

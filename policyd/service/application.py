@@ -2,7 +2,6 @@
 
 import gc
 import os
-import secrets
 import signal
 import sys
 import time
@@ -19,17 +18,15 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from policyd import __version__
-from policyd.aup.engine import Engine
 from policyd.aup.policy import Policy
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.config.load import Loaded
-from policyd.counting.distinct import Hasher
 from policyd.service.addresses import ListenAddress
 from policyd.service.listeners import ListenError, adopt, listen
 from policyd.service.log_writer import LogWriter, Priority
 from policyd.service.maillog import MailLog
 from policyd.service.periodic import Periodic
-from policyd.service.persistence import Persistence
+from policyd.service.persistence import JOURNAL_EVERY, Persistence
 from policyd.service.policy_server import PolicyService
 from policyd.service.reload import Reloader
 from policyd.service.systemd import (
@@ -38,15 +35,21 @@ from policyd.service.systemd import (
     Notifier,
     inherited_sockets,
 )
-from policyd.storage.snapshot import StateInUseError
+from policyd.storage.files import StateInUseError
 
 reactor: Any = _reactor
 _CANNOT_SERVE = 71
 """Exit code, EX_OSERR of sysexits(3): the rules are right, but the system does not let us serve."""
 
 _TIDY_EVERY = 1.0
-_TIDY_STEPS = 2000
-"""Entries forgotten in one turn of the reactor, a millisecond or two of work."""
+TIDY_STEPS = 500
+"""Entries forgotten in one turn of the reactor, two milliseconds of work at most."""
+
+_COPY_EVERY = 3600.0
+"""Seconds between two hot copies of the state."""
+
+_REPORT_EVERY = 60.0
+"""Seconds between two lines about what is forgotten for want of memory."""
 
 _WATCH_EVERY = 2.0
 """Seconds between two looks at the list files."""
@@ -115,36 +118,21 @@ class _Daemon:
     def start(self, policy: Policy) -> None:
         """Begin to serve."""
         self.directory = self._options.state or Path(policy.state.directory)
-        self._persistence = self._open_state()
-        self._engine = self._engine_for(policy)
+        self._persistence = Persistence(self.directory, self._log, now)
+        self._engine = self._persistence.load(policy)
         self._engine.trace = self._log.shows_requests
         self._service = PolicyService(self._engine, self._log, now)
         self._listen()
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._hang_up))
-        self._snapshots = self._periodic("snapshot", policy.state.snapshot_every, self._save)
+        self._periodic("journal", JOURNAL_EVERY, lambda: self._persistence.flush(self._engine))
+        self._periodic("copy", _COPY_EVERY, self._persistence.copy)
         self._periodic("tidy", _TIDY_EVERY, self._tidy)
+        self._periodic("report", _REPORT_EVERY, self._report)
         self._periodic("watch", _WATCH_EVERY, self._reloader.watch)
         if (interval := self._notifier.watchdog_interval) is not None:
             self._periodic("watchdog", interval, self._notifier.watchdog)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         reactor.callWhenRunning(self._ready)
-
-    def _open_state(self) -> Persistence | None:
-        try:
-            return Persistence(self.directory, self._log)
-        except OSError as error:
-            self._log.state_unusable(error)
-            return None
-
-    def _engine_for(self, policy: Policy) -> Engine:
-        if self._persistence is None:
-            return Engine(policy, Hasher(secrets.token_bytes(32)))
-        kept = self._persistence.load(now().wall)
-        engine = Engine(policy, Hasher(kept.secret))
-        emptied = engine.counts.restore(kept.counts, now().wall)
-        if kept.counts.limits:
-            self._log.state_loaded(str(self.directory), emptied)
-        return engine
 
     def _listen(self) -> None:
         inherited: list[InheritedSocket] = inherited_sockets(os.environ, os.getpid())
@@ -189,17 +177,17 @@ class _Daemon:
         if self._options.state is None and self.directory != Path(policy.state.directory):
             self._log.needs_restart("state.directory")
         emptied = self._engine.obey(policy, now())
-        self._snapshots.again_every(policy.state.snapshot_every)
         self._log.reloaded(policy.mode.value, _ids(policy), emptied, why)
 
-    def _save(self) -> Deferred[None] | None:
-        if self._persistence is None:
-            return None
-        return self._persistence.save(self._engine.counts)
-
     def _tidy(self) -> None:
-        if self._engine.tidy(now(), _TIDY_STEPS) >= _TIDY_STEPS:
+        if self._engine.tidy(now(), TIDY_STEPS) >= TIDY_STEPS:
             reactor.callLater(0, self._tidy)
+
+    def _report(self) -> None:
+        evicted = self._engine.counts.evicted
+        if evicted:
+            self._log.evicted(evicted)
+            evicted.clear()
 
     def _stop(self) -> Deferred[Any]:
         """Count nothing more and write what was counted."""
@@ -207,7 +195,7 @@ class _Daemon:
         self._notifier.stopping()
         self._service.close()
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
-        return closed.addCallback(lambda _: self._save())
+        return closed.addCallback(lambda _: self._persistence.stop(self._engine))
 
 
 def _ids(policy: Policy) -> str:

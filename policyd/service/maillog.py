@@ -6,7 +6,7 @@ Everything that is logged has a method here, which owns its words. The journal a
 import json
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from twisted.python.failure import Failure
@@ -121,13 +121,23 @@ class MailLog:
         """Say that the counts of the last run go on."""
         self._say(Priority.INFO, "state-loaded", directory=directory, **_emptied(emptied))
 
-    def state_set_aside(self, text: str) -> None:
-        """Say that counting starts empty, as what was kept cannot be read."""
-        self._say(Priority.ERROR, "state-set-aside", problem=text, counts="start empty")
+    def state_problem(self, problem: str) -> None:
+        """Say what is wrong with what was kept, and what counting goes on from instead."""
+        self._say(Priority.ERROR, "state-problem", problem=problem)
 
-    def state_unusable(self, error: OSError) -> None:
-        """Say that the counts are neither read nor kept until the next start."""
-        self._say(Priority.ERROR, "state-unusable", error=repr(error), counts="only in memory")
+    def state_not_copied(self, error: object) -> None:
+        """Say that the copy of the state is as old as it was."""
+        self._say(Priority.ERROR, "state-not-copied", error=repr(error))
+
+    def evicted(self, entries: Mapping[str, int]) -> None:
+        """Say how much was forgotten for want of memory, by series."""
+        self._say(
+            Priority.WARNING,
+            "evicted",
+            entries=sum(entries.values()),
+            of=" ".join(f"{name}={number}" for name, number in entries.items()),
+            cure="raise state.max_keys or state.max_memory, or find out who invents senders",
+        )
 
     def state_trouble(self, error: object) -> None:
         """Say that the counts cannot be written for now."""

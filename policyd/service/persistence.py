@@ -1,54 +1,116 @@
-"""The counts and the disk: loaded at start, written again and again, and at stop.
+"""The engine and the disk: loaded at start, written as it counts, and at stop.
 
-The reactor makes rows of the counts, a thread writes them. Trouble with the disk is said once, not
-every minute; counting goes on in memory.
+The reactor takes the changes from the engine, which costs next to nothing, and a thread writes
+them. Trouble with the disk is told once when it begins and once when it ends; meanwhile counting
+goes on in memory, and writing is tried again, less and less often.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from policyd.aup.counts import Counts
-from policyd.clock import WallTime
+from policyd.aup.engine import Engine
+from policyd.aup.policy import Policy
+from policyd.clock import Instant, MonotonicTime
+from policyd.counting.distinct import Hasher
 from policyd.service.maillog import MailLog
-from policyd.storage.snapshot import Kept, Snapshots, encoded
+from policyd.storage.store import LostError, Store
+
+JOURNAL_EVERY: Final = 0.75
+"""Seconds: a second passes at most until what was counted is on the disk, if that is not slow."""
+
+_LONGEST_WAIT: Final = 60.0
+"""Seconds between two tries while the disk does not take anything."""
 
 
 class Persistence:
-    """Keep counts in *directory*.
+    """Keeps what an engine counts in *directory*; *now* tells the time."""
 
-    Raise StateInUseError if another process has it, OSError if it cannot be used.
-    """
-
-    def __init__(self, directory: Path, log: MailLog) -> None:
+    def __init__(self, directory: Path, log: MailLog, now: Callable[[], Instant]) -> None:
+        self._directory = directory
         self._log = log
-        self._snapshots = Snapshots(directory)
+        self._now = now
+        self._store = Store(directory)
         self._one_at_a_time = DeferredLock()
-        self._troubled = False
+        self._lost = False  # everything has to be written anew
+        self._wait = 0.0  # seconds, longer with each failure
+        self._not_before = self._last_snapshot = MonotonicTime(0.0)
 
-    def load(self, now: WallTime) -> Kept:
-        """Return what was kept."""
-        kept = self._snapshots.load(now)
-        if kept.set_aside:
-            self._log.state_set_aside(kept.set_aside)
-        return kept
+    def load(self, policy: Policy) -> Engine:
+        """Return an engine that goes on where the last one ended.
 
-    def save(self, counts: Counts) -> Deferred[None]:
-        """Write *counts*; fires when that is done, or has failed and been logged."""
-        return self._one_at_a_time.run(self._save, counts)
+        Raise StateInUseError if another process uses the directory. Nothing else is a reason not
+        to start.
+        """
+        now = self._now()
+        contents, problems = self._store.open(now.wall)
+        for problem in problems:
+            self._log.state_problem(problem)
+        engine = Engine(policy, Hasher(contents.secret))
+        try:
+            emptied = engine.restore(contents.kept, contents.transactions, now)
+        except ValueError as error:
+            kept_as = self._store.reject(now.wall)
+            self._log.state_problem(f"what was kept makes no sense: {error}; kept as {kept_as}")
+            engine = Engine(policy, Hasher(contents.secret))
+        else:
+            if contents.kept:
+                self._log.state_loaded(str(self._directory), emptied)
+        self._last_snapshot = now.monotonic
+        return engine
 
-    def _save(self, counts: Counts) -> Deferred[None]:
-        done = deferToThread(self._snapshots.save, encoded(counts.dump()))
-        return done.addCallbacks(self._saved, self._failed)
+    def flush(self, engine: Engine) -> Deferred[None]:
+        """Write what changed; fires when that is done, or has failed and been logged."""
+        if self._now().monotonic < self._not_before:
+            return succeed(None)
+        return self._one_at_a_time.run(self._write, engine)
 
-    def _saved(self, _: None) -> None:
-        if self._troubled:
+    def copy(self) -> Deferred[None]:
+        """Make the hot copy; fires when that is done, or has failed and been logged."""
+        if self._wait:
+            return succeed(None)
+        return deferToThread(self._store.copy).addErrback(
+            lambda failure: self._log.state_not_copied(failure.value)
+        )
+
+    def stop(self, engine: Engine) -> Deferred[None]:
+        """Write everything and let another process have the directory."""
+        return self._one_at_a_time.run(self._last_write, engine)
+
+    def _write(self, engine: Engine, *, last: bool = False) -> Deferred[None]:
+        now = self._now()
+        whole, self._lost = self._lost, False
+        kept = engine.whole(now) if whole else engine.take(now)
+        due = self._last_snapshot + engine.policy.state.snapshot_every <= now.monotonic
+        snapshot = whole or last or due
+        if snapshot:
+            self._last_snapshot = now.monotonic
+        done = deferToThread(self._store.write, kept, now.wall, snapshot=snapshot, whole=whole)
+        return done.addCallbacks(self._written, self._failed, errbackArgs=(engine,))
+
+    def _last_write(self, engine: Engine) -> Deferred[None]:
+        transactions = engine.open_transactions(self._now())
+        done = self._write(engine, last=True)
+        done.addCallback(lambda _: deferToThread(self._store.keep, transactions))
+        done.addErrback(lambda failure: self._log.state_trouble(failure.value))
+        return done.addCallback(lambda _: self._store.close())
+
+    def _written(self, _: None) -> None:
+        if self._wait:
             self._log.state_saved_again()
-        self._troubled = False
+        self._wait = 0.0
 
-    def _failed(self, failure: Failure) -> None:
-        if not self._troubled:
+    def _failed(self, failure: Failure, engine: Engine) -> Deferred[None] | None:
+        if isinstance(failure.value, LostError):
+            self._log.state_problem(f"{failure.value}; it is written anew")
+            self._lost = True
+            return self._write(engine)
+        if not self._wait:
             self._log.state_trouble(failure.value)
-        self._troubled = True
+        self._wait = min(self._wait * 2 or 1.0, _LONGEST_WAIT)
+        self._not_before = MonotonicTime(self._now().monotonic + self._wait)
+        return None

@@ -1,67 +1,79 @@
-"""One bucket's counts as bytes: versioned, checksummed, and never code.
+"""Entries of a bucket as bytes: versioned, checksummed, and never code.
 
-First the version and a CRC-32 of all that follows: the length of the counts and, compressed, the
-counts as JSON and after them the hashes of distinct members, 8 bytes each.
+First the version and a CRC-32 of all that follows: the length of the keys' part and, compressed,
+that part as JSON and after it the bytes. The JSON has a number for each key: its sum, or how many
+of the bytes are its own.
 """
-
-from __future__ import annotations  # array[int] is no expression before Python 3.12
 
 import json
 import struct
-import sys
 import zlib
-from array import array
-from collections.abc import Mapping
+from typing import Final
 
-_FRAME = struct.Struct("<4sI")
-_LENGTH = struct.Struct("<I")
-_VERSION = b"pd01"
+from policyd.counting.counters import Entries
+
+_FRAME: Final = struct.Struct("<4sI")
+_LENGTH: Final = struct.Struct("<I")
+_SUMS: Final = b"pdS2"
+_BYTES: Final = b"pdB2"
 
 
 class CodecError(ValueError):
     """These bytes are not what *encode* made."""
 
 
-def encode(counts: Mapping[str, int], pairs: array[int]) -> bytes:
-    """Return *counts* and *pairs* as bytes."""
+def encode(entries: Entries) -> bytes:
+    """Return *entries* as bytes."""
+    sums: dict[str, int] = {}
+    tail = bytearray()
+    version = _SUMS
+    for key, value in entries.items():
+        if isinstance(value, bytes):
+            version = _BYTES
+            tail += value
+            sums[key] = len(value)
+        else:
+            sums[key] = value
     # what was no UTF-8 in a request is an escaped surrogate here, and so in JSON's ASCII form
-    text = json.dumps(counts, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-    packed = zlib.compress(text + _little_endian(pairs).tobytes(), level=1)
-    rest = _LENGTH.pack(len(text)) + packed
-    return _FRAME.pack(_VERSION, zlib.crc32(rest)) + rest
+    text = json.dumps(sums, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    rest = _LENGTH.pack(len(text)) + zlib.compress(text + tail, level=1)
+    return _FRAME.pack(version, zlib.crc32(rest)) + rest
 
 
-def decode(data: bytes) -> tuple[dict[str, int], array[int]]:
+def decode(data: bytes) -> Entries:
     """Return what *encode* was given; raise CodecError if *data* is anything else."""
     try:
-        rest = _checked(data)
+        version, rest = _checked(data)
         (length,) = _LENGTH.unpack_from(rest)
         plain = zlib.decompress(rest[_LENGTH.size :])
-        counts = json.loads(plain[:length])
-        pairs = array("Q")
-        pairs.frombytes(plain[length:])
+        sums = json.loads(plain[:length])
+        tail = plain[length:]
     except (struct.error, zlib.error, ValueError, RecursionError) as error:
         raise CodecError(str(error)) from error
-    if not isinstance(counts, dict) or not all(
-        type(amount) is int and amount > 0 for amount in counts.values()
+    if not isinstance(sums, dict) or not all(
+        type(amount) is int and amount > 0 for amount in sums.values()
     ):
-        raise CodecError("the counts are not counts")
-    return counts, _little_endian(pairs)
+        raise CodecError("the sums are not sums")
+    if sum(sums.values()) != len(tail) if version == _BYTES else tail:
+        raise CodecError("there are more or fewer bytes than its keys have")
+    return _apart(sums, tail) if version == _BYTES else sums
 
 
-def _checked(data: bytes) -> bytes:
-    """Return what follows the checksum."""
+def _checked(data: bytes) -> tuple[bytes, bytes]:
+    """Return the version, and what follows the checksum."""
     version, checksum = _FRAME.unpack_from(data)
-    if version != _VERSION:
+    if version not in (_SUMS, _BYTES):
         raise CodecError(f"version {version!r} is not known")
     rest = data[_FRAME.size :]
     if zlib.crc32(rest) != checksum:
         raise CodecError("the checksum is wrong")
-    return rest
+    return version, rest
 
 
-def _little_endian(pairs: array[int]) -> array[int]:
-    if sys.byteorder == "big":
-        pairs = array("Q", pairs)
-        pairs.byteswap()
-    return pairs
+def _apart(lengths: dict[str, int], tail: bytes) -> dict[str, bytes]:
+    entries = {}
+    at = 0
+    for key, length in lengths.items():
+        entries[key] = tail[at : at + length]
+        at += length
+    return entries

@@ -21,6 +21,7 @@ from policyd.aup.wording import for_deferral, for_rejection
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.distinct import Hasher
 from policyd.protocol.request import Request
+from policyd.storage.pending import Pending
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -87,6 +88,7 @@ class Desk:
         self.ticks = 1000.0
         self.connection = Connection("mx")
         self._messages = 0
+        self._disk = Pending()
 
     @property
     def now(self) -> Instant:
@@ -102,6 +104,23 @@ class Desk:
         """Step the wall clock."""
         self.wall += seconds
         self.engine.tidy(self.now, 10_000)
+
+    def journal(self) -> None:
+        """Write what changed."""
+        self._disk.add(self.engine.take(self.now))
+
+    def restart(self, rules: Policy | None = None, *, kill: bool = False) -> list[str]:
+        """Let another engine go on, after a clean stop or a *kill*; return what starts empty."""
+        if not kill:
+            self.journal()
+        transactions = () if kill else self.engine.open_transactions(self.now)
+        self.engine = Engine(rules or self.engine.policy, Hasher(b"test"))
+        self.engine.trace = True
+        emptied = self.engine.restore(self._disk.series(), transactions, self.now)
+        self.connection = Connection("mx")
+        self.engine.tidy(self.now, 10_000)
+        self.engine._check()
+        return emptied
 
     def ask(self, asked: Request, connection: Connection | None = None) -> Decision:
         decision = self.engine.decide(asked, connection or self.connection, self.now)

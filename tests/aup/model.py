@@ -47,6 +47,7 @@ class Mail:
     base: tuple[int, int] = (0, 0)
     users: set[int] = field(default_factory=set)
     left: float | None = None
+    cut_off: bool = False
 
 
 class Model:
@@ -58,6 +59,7 @@ class Model:
         self.mails: dict[str, Mail] = {}
         self.current: dict[int, str] = {}
         self.answers: dict[tuple[str, ...], tuple[float, tuple[str, str | None]]] = {}
+        self.journaled: dict[tuple[str, ...], float] = {}  # answers, by the end of their bucket
         self.wall = self.ticks = 0.0
 
     # time
@@ -73,9 +75,10 @@ class Model:
                 charge.gone = True
         self.groups = [group for group in self.groups if group.last + self.life(group) > wall]
         for instance, mail in list(self.mails.items()):
-            if mail.left is not None and mail.left + 5 <= ticks:
+            patience = 3600 if mail.cut_off else 5
+            if mail.left is not None and mail.left + patience <= ticks:
                 del self.mails[instance]
-            elif mail.opened + 3600 <= ticks:
+            elif mail.opened + 3600 <= ticks or (mail.left is not None and mail.left + 5 <= ticks):
                 mail.holds = False
 
     # counting
@@ -225,7 +228,9 @@ class Model:
                 self.close(self.current[user])
             return self.answers[name][1]
         answer = self.settle(user, request)
+        self.answers.pop(name, None)
         self.answers[name] = (self.ticks, answer)
+        self.journaled.pop(name, None)
         return answer
 
     def settle(self, user: int, request: Request) -> tuple[str, str | None]:
@@ -275,6 +280,7 @@ class Model:
         mail = self.mails.setdefault(instance, Mail(request, self.ticks))
         mail.users.add(user)
         mail.left = None
+        mail.cut_off = False
         self.current[user] = instance
         return mail
 
@@ -289,6 +295,30 @@ class Model:
             mail.users.discard(user)
             if not mail.users:
                 mail.left = self.ticks
+
+    def journal(self) -> None:
+        latest = self.wall // 10 * 10 + 10
+        self.journaled = {name: min(end, latest) for name, end in self.journaled.items()}
+        for name in self.answers:
+            self.journaled.setdefault(name, latest)
+
+    def restart(self) -> None:
+        """Everything was journaled; of answers only the bucket is known then."""
+        self.current.clear()
+        given = self.ticks - 300
+        for name in sorted(self.answers, key=lambda name: self.journaled[name]):
+            given = max(given, self.ticks - min(max(self.wall - self.journaled[name], 0), 300))
+            self.answers[name] = (given, self.answers[name][1])
+        for mail in self.mails.values():
+            mail.users.clear()
+            mail.left, mail.cut_off = self.ticks, True
+            mail.refused_by = None
+            mail.holds = mail.opened + 3600 > self.ticks
+
+    def crash(self) -> None:
+        """Everything but open transactions was journaled."""
+        self.mails.clear()
+        self.restart()
 
     def reload(self, rules: Policy) -> None:
         """Only max, mode and window may differ, and whether a limit is there."""

@@ -287,7 +287,7 @@ def test_a_sum_has_room_when_it_says_and_not_before(
 
 
 def distinct(history: list[tuple[int, list[str]]]) -> DistinctCounter:
-    counter = DistinctCounter(RULE.window, HASH)
+    counter = DistinctCounter(RULE.window)
     for second, names in history:
         counter.commit(Claim("key", 0, [HASH(n) for n in names]), WallTime(START + second))
     return counter

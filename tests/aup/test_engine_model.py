@@ -183,6 +183,21 @@ class Played(RuleBasedStateMachine):
         self.tell_time()
         self.same_usage()
 
+    @rule(kill=st.booleans())
+    def restart(self, kill: bool) -> None:
+        self.tell_time()
+        self.journal()
+        assert self.desk.restart(kill=kill) == []
+        (self.model.crash if kill else self.model.restart)()
+        self.connections = [Connection("mx") for _ in range(3)]
+        self.tell_time()
+        self.same_usage()
+
+    @rule()
+    def journal(self) -> None:
+        self.desk.journal()
+        self.model.journal()
+
     def teardown(self) -> None:
         if hasattr(self, "desk"):
             self.desk.engine._check()

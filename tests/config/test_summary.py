@@ -88,7 +88,7 @@ def test_a_rule_file_is_told_line_by_line(tmp_path: Path) -> None:
         "overrides:\n"
         "  - {match: {account: ceo}, limits: {daily: 5, 'd*': unlimited}, until: 2030-01-31}\n"
         "exempt:\n  - {client: 192.0.2.0/28, reason: own web front ends}\n"
-        "state: {directory: /var/lib/policyd, snapshot_every: 90s}\n"
+        "state: {directory: /var/lib/policyd, max_keys: 20000, max_memory: 300MB}\n"
     )
     policy = load(path).policy
     assert policy is not None
@@ -112,7 +112,7 @@ def test_a_rule_file_is_told_line_by_line(tmp_path: Path) -> None:
         "  account ceo: daily 5, d* unlimited, until the end of 2030-01-31",
         "exempt: 1",
         "  client_address 192.0.2.0/28 (own web front ends)",
-        "state: /var/lib/policyd, written every 90 seconds",
+        "state: /var/lib/policyd, at most 20000 keys a limit and 300MB of memory",
     ]
 
 

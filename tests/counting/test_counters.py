@@ -1,29 +1,47 @@
 """Usage, reservations and commits; and counts that outlive a restart or a changed window."""
 
-from array import array
-from collections.abc import Sequence
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
-from counting.moments import DAY, START, WINDOWS, at, bucket, forgotten, steps
+from counting.moments import (
+    BEFORE,
+    DAY,
+    FIRST_NUMBERS,
+    MEMBERS,
+    START,
+    WINDOWS,
+    Past,
+    at,
+    ends,
+    forgotten,
+    steps,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from policyd.clock import WallTime
-from policyd.counting.counters import BucketState, Claim, Counter, DistinctCounter, SumCounter
-from policyd.counting.distinct import Hasher
+from policyd.counting import distinct as distinct_module
+from policyd.counting import window as window_module
+from policyd.counting.counters import Bucket, Claim, Counter, DistinctCounter, SumCounter
+from policyd.counting.distinct import HASH_SIZE, Hasher
 from policyd.counting.window import bucket_width
 
 HASH = Hasher(b"a secret of the tests")
-BEFORE = 1 / 1024
+KINDS = [SumCounter, DistinctCounter]
+BY_KIND = pytest.mark.parametrize("make", KINDS)
+
+Make = Callable[[float], Counter]
 
 
 def people(key: str, *names: str) -> Claim:
     return Claim(key, 0, [HASH(name) for name in names])
 
 
-def distinct(window: float = 3600) -> DistinctCounter:
-    return DistinctCounter(window, HASH)
+def apart(run: bytes) -> list[bytes]:
+    return [run[place : place + HASH_SIZE] for place in range(0, len(run), HASH_SIZE)]
 
 
 # sums
@@ -64,18 +82,39 @@ def test_nothing_is_not_counted() -> None:
     counter._check()
 
 
+@BY_KIND
+def test_time_passes_with_what_is_counted(make: Make) -> None:
+    counter = make(3600)
+    counter.commit(Claim("alice", 1, [HASH("x")]), at(0))
+    counter.commit(Claim("alice", 1, [HASH("y")]), at(DAY))
+    # and back again: the first one is gone
+    assert counter.figures(Claim("alice", 0), at(0)).used == 1
+
+
+@BY_KIND
+def test_the_weight_is_that_of_sums_and_of_members(make: Make) -> None:
+    counter = make(3600)
+    assert counter.weight == 0
+    counter.commit(Claim("alice", 2, [HASH("x"), HASH("y")]), at(0))
+    members = distinct_module._RUN + 2 * 12 if make is DistinctCounter else 0
+    assert counter.sums.weight > 0
+    assert counter.weight == counter.sums.weight + members
+    counter.tidy(at(DAY), 1)
+    assert counter.weight == 0
+
+
 # distinct members
 
 
 def test_a_member_that_is_known_is_not_asked_for_again() -> None:
-    counter = distinct()
+    counter = DistinctCounter(3600)
     counter.commit(people("alice", "x", "y"), at(0))
     assert counter.figures(people("alice", "y", "z", "z"), at(1)) == (2, 0, 1)
     assert counter.figures(people("bob", "y", "z"), at(1)) == (0, 0, 2)
 
 
 def test_what_several_hold_is_their_union() -> None:
-    counter = distinct()
+    counter = DistinctCounter(3600)
     counter.commit(people("alice", "known"), at(0))
     first, second = people("alice", "x", "y", "known"), people("alice", "y", "z")
     counter.reserve(first)
@@ -87,7 +126,7 @@ def test_what_several_hold_is_their_union() -> None:
 
 
 def test_a_member_is_released_by_its_last_holder() -> None:
-    counter = distinct()
+    counter = DistinctCounter(3600)
     first, second = people("alice", "x", "y"), people("alice", "y", "z")
     counter.reserve(first)
     counter.reserve(second)
@@ -101,7 +140,7 @@ def test_a_member_is_released_by_its_last_holder() -> None:
 
 
 def test_a_member_that_is_forgotten_is_reserved_again_while_it_is_held() -> None:
-    counter = distinct(3600)
+    counter = DistinctCounter(3600)
     held = people("alice", "x")
     counter.commit(held, at(0))
     counter.reserve(held)
@@ -119,23 +158,29 @@ class AgainstAnAccount(RuleBasedStateMachine):
 
     @initialize(window=st.sampled_from([60, 3600, DAY]))
     def begin(self, window: int) -> None:
-        self.window = window
         self.now = START
         self.sums = SumCounter(window)
-        self.members = distinct(window)
+        self.members = DistinctCounter(window)
         self.held: list[tuple[str, list[str]]] = []
-        self.used: list[tuple[float, str, list[str]]] = []
+        self.used = Past(window)
 
     def both(self, key: str, names: Sequence[str]) -> tuple[Claim, Claim]:
         return Claim(key, len(names)), people(key, *names)
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
-        self.now = WallTime(self.now + data.draw(steps(self.window)))
+        self.now = WallTime(self.now + data.draw(steps(self.used.window)))
+        self.used.advance(self.now)
         for counter in (self.sums, self.members):
             counter.tidy(self.now, data.draw(st.integers(0, 5)))
-        relabelled = [(min(when, self.now), key, names) for when, key, names in self.used]
-        self.used = [use for use in relabelled if not forgotten(use[0], self.window, self.now)]
+
+    @rule(window=st.sampled_from([60, 3600, DAY]))
+    def obey(self, window: int) -> None:
+        self.used.window = window
+        self.used.advance(self.now)
+        for counter in (self.sums, self.members):
+            counter.timeline.obey(window)
+            counter.tidy(self.now, 0)
 
     @rule(key=st.sampled_from(NAMES[:2]), names=st.lists(st.sampled_from(NAMES), min_size=1))
     def reserve(self, key: str, names: list[str]) -> None:
@@ -154,12 +199,12 @@ class AgainstAnAccount(RuleBasedStateMachine):
         if commit:
             self.sums.commit(amount, self.now)
             self.members.commit(some, self.now)
-            self.used.append((self.now, key, names))
+            self.used.count(self.now, key, *names)
 
     @rule(key=st.sampled_from(NAMES[:2]), names=st.lists(st.sampled_from(NAMES)))
     def ask(self, key: str, names: list[str]) -> None:
         amount, some = self.both(key, names)
-        used = [use for _, at, names in self.used if at == key for use in names]
+        used = self.used.of(key)
         held = [name for at, names in self.held if at == key for name in names]
         assert self.sums.figures(amount, self.now) == (len(used), len(held), len(names))
         reserved = set(held) - set(used)
@@ -221,25 +266,25 @@ def test_a_sum_falls_when_it_says(
 def test_members_fall_when_it_says_also_those_that_are_asked_for_again(
     uses: list[tuple[int, list[str]]], asked: set[str], amount: int
 ) -> None:
-    counter = distinct(3600)
+    counter = DistinctCounter(3600)
     for second, names in uses:
         counter.commit(people("alice", *names), at(second))
         counter.commit(people("bob", *"uvwxyz"), at(second))
     told_in_time(counter, people("alice", *sorted(asked)), amount, at(3600))
 
 
-@pytest.mark.parametrize("make", [SumCounter, distinct])
-def test_what_has_left_meanwhile_does_not_fall_again(make: type[SumCounter]) -> None:
+@BY_KIND
+def test_what_has_left_meanwhile_does_not_fall_again(make: Make) -> None:
     counter = make(3600)
-    for second, member in ((0, 1), (1800, 2)):
-        counter.commit(Claim("alice", 1, [member]), at(second))
+    for second in (0, 1800):
+        counter.commit(Claim("alice", 1, [HASH(f"{second}")]), at(second))
     # nobody has looked since the first one left
     assert counter.falls_by(Claim("alice", 0), 1, at(4000)) == at(1800 + 10 + 3600)
     assert counter.falls_by(Claim("alice", 0), 2, at(4000)) is None
 
 
 def test_members_leave_with_the_last_mail_to_them() -> None:
-    counter = distinct(3600)
+    counter = DistinctCounter(3600)
     counter.commit(people("alice", "x", "y", "z"), at(0))
     counter.commit(people("alice", "x", "y"), at(600))
     counter.commit(people("alice", "x"), at(1200))
@@ -251,62 +296,360 @@ def test_members_leave_with_the_last_mail_to_them() -> None:
     assert falls == [leaves[0], leaves[2], None]
 
 
-# on disk, and into another window
-
-
-def copied(counter: Counter) -> list[BucketState]:
-    """Return what *counter* gives, so that it shares nothing with it."""
-    return [
-        BucketState(state.start, dict(state.counts), array("Q", state.pairs))
-        for state in counter.dump()
-    ]
+# what was counted is taken, and restored
 
 
 def usage(counter: Counter, key: str, when: float) -> int:
     return counter.figures(Claim(key, 0), WallTime(when)).used
 
 
-@pytest.mark.parametrize("make", [SumCounter, distinct])
-def test_what_is_dumped_and_restored_is_the_same(make: type[SumCounter]) -> None:
-    counter, again = make(3600), make(3600)
+def sorted_out(buckets: Iterable[Bucket]) -> dict[tuple[float, str], Any]:
+    """Return how much or what *buckets* have, by their end and by key."""
+    found: dict[tuple[float, str], Any] = {}
+    for end, entries in buckets:
+        for key, value in entries.items():
+            if isinstance(value, int):
+                found[end, key] = found.get((end, key), 0) + value
+            else:
+                found.setdefault((end, key), set()).update(apart(value))
+    return found
+
+
+def joined(buckets: Iterable[Bucket]) -> list[Bucket]:
+    """Return *buckets* with one for each end, as they are on disk; entries are taken over."""
+    found: dict[float, Any] = {}
+    for end, entries in buckets:
+        if (held := found.setdefault(end, entries)) is not entries:
+            for key, value in entries.items():
+                held[key] = held[key] + value if key in held else value
+    return [Bucket(end, entries) for end, entries in found.items()]
+
+
+@BY_KIND
+def test_what_is_taken_was_counted_since_the_last_time(make: Make) -> None:
+    counter = make(3600)
+    assert counter.take() == []
+    x, y = HASH("x"), HASH("y")
+    counter.commit(Claim("alice", 1, [x]), at(0))
+    counter.commit(Claim("bob", 3, [x, y]), at(9))
+    counter.commit(Claim("alice", 2, [y]), at(9))
+    counter.commit(Claim("alice", 1, [y]), at(10))
+    first: dict[str, Any] = {"alice": 3, "bob": 3}
+    second: dict[str, Any] = {"alice": 1}
+    if make is DistinctCounter:
+        first, second = {"alice": x + y, "bob": x + y}, {"alice": y}
+    assert counter.take() == [(at(10), first), (at(20), second)]
+    assert counter.take() == []
+    # what was taken before is no part of what is taken next, even of the same bucket
+    counter.commit(Claim("alice", 4, [x]), at(19))
+    assert counter.take() == [(at(20), {"alice": x if make is DistinctCounter else 4})]
+
+
+@BY_KIND
+def test_nothing_that_was_not_counted_is_taken(make: Make) -> None:
+    counter = make(3600)
+    counter.commit(Claim("alice", 0), at(0))
+    counter.reserve(Claim("alice", 1, [HASH("x")]))
+    counter.figures(Claim("alice", 1, [HASH("x")]), at(0))
+    assert (counter.take(), counter.whole()) == ([], [])
+
+
+def test_a_member_of_a_bucket_is_not_taken_again_but_one_that_moves_is() -> None:
+    counter = DistinctCounter(3600)
+    counter.commit(people("alice", "x", "y"), at(0))
+    counter.take()
+    counter.commit(people("alice", "x", "y"), at(9))
+    assert counter.take() == []
+    counter.commit(people("alice", "y", "y"), at(10))
+    assert counter.take() == [(at(20), {"alice": HASH("y")})]
+
+
+@BY_KIND
+def test_what_has_left_is_not_taken(make: Make) -> None:
+    counter = make(3600)
+    counter.commit(Claim("alice", 1, [HASH("x")]), at(0))
+    counter.commit(Claim("alice", 1, [HASH("y")]), at(1800))
+    assert usage(counter, "alice", at(3610)) == 1
+    assert [end for end, _ in counter.take()] == [at(1810)]
+    counter.commit(Claim("alice", 1, [HASH("y")]), at(3610))
+    counter.tidy(at(3 * 3600), 0)
+    # nor held for somebody who never comes
+    assert counter._changes == {}
+    assert counter.take() == []
+
+
+@BY_KIND
+def test_what_is_taken_ends_when_its_bucket_does_by_then(make: Make) -> None:
+    # the clock was stepped back meanwhile
+    counter = make(3600)
+    for second in (0, 60, 120):
+        counter.commit(Claim("alice", 1, [HASH(f"{second}")]), at(second))
+    counter.tidy(at(65), 0)
+    assert [end for end, _ in counter.take()] == [at(10), at(70), at(70)]
+    assert [end for end, _ in counter.whole()] == [at(10), at(70), at(70)]
+
+
+@BY_KIND
+def test_what_was_given_away_may_be_changed(make: Make) -> None:
+    counter = make(3600)
+    claim = Claim("alice", 1, [HASH("x")])
+    counter.commit(claim, at(0))
+    for give in (counter.take, counter.whole):
+        ((_, entries),) = give()
+        entries.clear()
+        counter.commit(Claim("bob", 1, [HASH("x")]), at(0))
+        assert "bob" not in entries
+        assert usage(counter, "alice", at(0)) == 1
+        counter._check()
+
+
+@BY_KIND
+def test_the_whole_is_what_the_window_holds(make: Make) -> None:
+    counter = make(3600)
+    counter.commit(Claim("bob", 1, [HASH("x")]), at(0))
     for second in (0, 9, 10, 1800):
-        counter.commit(Claim("alice", 2, [1, 2, second]), at(second))
-        counter.commit(Claim("bob", 1, [1]), at(second))
-    counter.reserve(Claim("alice", 7, [7]))
-    states = copied(counter)
-    assert [state.start for state in states] == [at(0), at(10), at(1800)]
-    again.restore(states, 10, at(1800))
+        counter.commit(Claim("alice", 2, [HASH("x"), HASH(f"{second}")]), at(second))
+    expected: dict[tuple[float, str], Any] = {
+        (at(10), "alice"): 4,
+        (at(10), "bob"): 1,
+        (at(20), "alice"): 2,
+        (at(1810), "alice"): 2,
+    }
+    if make is DistinctCounter:
+        expected = {
+            (at(10), "alice"): {HASH("0"), HASH("9")},
+            (at(10), "bob"): {HASH("x")},
+            (at(20), "alice"): {HASH("10")},
+            (at(1810), "alice"): {HASH("x"), HASH("1800")},
+        }
+    assert sorted_out(counter.whole()) == expected
+    assert [end for end, _ in counter.whole()] == [at(10), at(20), at(1810)]
+    # what has left is none of it, tidied or not
+    counter.tidy(at(3610), 0)
+    assert [end for end, _ in counter.whole()] == [at(20), at(1810)]
+
+
+@BY_KIND
+def test_the_whole_is_in_the_order_of_time_whatever_the_keys(make: Make) -> None:
+    counter = make(3600)
+    for number in range(50):
+        counter.commit(Claim(f"key{number}", 1, [HASH("x")]), at(10 * number))
+    found = [(end, *entries) for end, entries in counter.whole()]
+    assert found == [(at(10 * number + 10), f"key{number}") for number in range(50)]
+
+
+@BY_KIND
+def test_what_is_restored_is_the_same(make: Make) -> None:
+    counter, again = make(3600), make(3600)
+    members = {second: HASH(f"{second}") for second in (1, 2, 0, 9, 10, 1800)}
+    for second in (0, 9, 10, 1800):
+        counter.commit(Claim("alice", 2, [members[1], members[2], members[second]]), at(second))
+        counter.commit(Claim("bob", 1, [members[1]]), at(second))
+    counter.reserve(Claim("alice", 7, [HASH("7")]))
+    again.restore(counter.whole(), at(1800))
     again._check()
-    assert copied(again) == states
+    assert again.whole() == counter.whole()
+    # there is nothing new to write
+    assert again.take() == []
     for second in (1800, 3609, 3610, 3619, 3620, 5409, 5410):
         for key, member in (("alice", 1), ("alice", 1800), ("bob", 1), ("carol", 1)):
-            figures = again.figures(Claim(key, 2, [member]), at(second))
-            plain = counter.figures(Claim(key, 2, [member]), at(second))
+            figures = again.figures(Claim(key, 2, [members[member]]), at(second))
+            plain = counter.figures(Claim(key, 2, [members[member]]), at(second))
             # a reservation belongs to a connection, and that is gone
-            assert (figures.used, figures.reserved) == (plain.used, 0)
+            assert figures == (plain.used, 0, plain.asked)
+
+
+@BY_KIND
+def test_the_order_of_what_is_restored_is_that_of_the_ends(make: Make) -> None:
+    # takes come one after the other; a later one may have something for an older bucket
+    counter = make(3600)
+    x, y = HASH("x"), HASH("y")
+    counter.commit(Claim("alice", 1, [x]), at(0))
+    counter.commit(Claim("alice", 1, [y]), at(60))
+    again = make(3600)
+    again.restore(reversed(counter.whole()), at(60))
+    again._check()
+    assert again.whole() == counter.whole()
+
+
+def test_counts_are_restored_from_any_kind_of_bytes() -> None:
+    counter = DistinctCounter(3600)
+    run: Any = memoryview(HASH("x") + HASH("y"))
+    counter.restore([Bucket(at(10), {"alice": run})], at(0))
+    counter._check()
+    assert counter.figures(people("alice", "x", "z"), at(0)) == (2, 0, 1)
 
 
 def test_a_bucket_of_the_future_is_restored_as_the_present() -> None:
     # the clock was ahead when the counts were written
     counter = SumCounter(3600)
-    counter.restore([BucketState(at(7 * DAY), {"alice": 3}, array("Q"))], 10, at(0))
+    counter.restore([Bucket(at(7 * DAY), {"alice": 3})], at(0))
     assert usage(counter, "alice", at(0)) == 3
-    assert all(counter.timeline.start(n) <= at(0) for n in counter.timeline.open_numbers())
+    assert [counter.timeline.end(n) for n in counter.timeline.open_numbers()] == [at(10)]
     assert usage(counter, "alice", at(3610)) == 0
 
 
-def test_a_bucket_of_long_ago_is_not_counted() -> None:
-    counter = SumCounter(3600)
-    counter.restore([BucketState(at(0), {"alice": 3}, array("Q"))], 10, at(7 * DAY))
-    assert usage(counter, "alice", at(7 * DAY)) == 0
-    assert counter.tidy(at(7 * DAY), 10) == 1
-    assert len(counter.sums) == 0
+@BY_KIND
+def test_a_bucket_of_long_ago_is_not_restored(make: Make) -> None:
+    counter = make(3600)
+    entries: Any = {"alice": 1 if make is SumCounter else HASH("x")}
+    counter.restore([Bucket(at(0), entries), Bucket(at(10), entries)], at(3600))
+    assert usage(counter, "alice", at(3600)) == 1
+    assert usage(counter, "alice", at(3610)) == 0
+    late = make(3600)
+    late.restore([Bucket(at(10), entries)], at(7 * DAY))
+    assert len(late) == 0
+    assert late.tidy(at(7 * DAY), 10) == 0
 
+
+# any history, written and read again at any time, against a plain account of it
+
+
+class OnDisk(RuleBasedStateMachine):
+    """What is kept on disk is what was taken, less what is out of the window by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    @initialize(
+        window=WINDOWS,
+        make=st.sampled_from(KINDS),
+        most_keys=st.sampled_from([1, 2, 50_000]),
+        few=st.sampled_from([0, 2, 32]),
+        first=st.sampled_from(FIRST_NUMBERS),
+    )
+    def begin(self, window: int, make: Make, most_keys: int, few: int, first: int) -> None:
+        self.patch.setattr(window_module, "_MOST_KEYS", most_keys)
+        self.patch.setattr(distinct_module, "_FEW", few)
+        self.make = make
+        self.counter = make(window)
+        self.counter.timeline._first = first
+        self.past = Past(window)
+        self.kept: list[Bucket] = []
+        self.now = START
+
+    def advance(self, at_most: int = 0) -> None:
+        assert self.counter.tidy(self.now, at_most) <= at_most
+        self.past.advance(self.now)
+        latest, oldest = ends(self.now, self.past.window), self.now - self.past.window
+        aged = [Bucket(min(end, latest), entries) for end, entries in self.kept]
+        self.kept = [bucket for bucket in aged if bucket.end > oldest]
+
+    @rule(data=st.data(), at_most=st.integers(0, 3))
+    def step(self, data: st.DataObject, at_most: int) -> None:
+        self.now = WallTime(self.now + data.draw(steps(self.past.window)))
+        self.advance(at_most)
+
+    @rule(window=WINDOWS, at_most=st.integers(0, 3))
+    def obey(self, window: int, at_most: int) -> None:
+        self.counter.timeline.obey(window)
+        self.past.window = window
+        self.advance(at_most)
+
+    @rule(key=st.sampled_from(NAMES), members=st.lists(st.sampled_from(MEMBERS), max_size=6))
+    def commit(self, key: str, members: list[bytes]) -> None:
+        self.counter.commit(Claim(key, len(members), members), self.now)
+        self.past.count(self.now, key, *members)
+
+    @rule(share=st.integers(0, 3), many=st.integers(33, 60))
+    def commit_many(self, share: int, many: int) -> None:
+        members = [HASH(f"{number}") for number in range(share * 10, share * 10 + many)]
+        self.commit(NAMES[0], members)
+
+    @rule(join=st.booleans())
+    def take(self, join: bool) -> None:
+        self.kept += self.counter.take()
+        if join:
+            self.kept = joined(self.kept)
+
+    @rule(join=st.booleans())
+    def write_anew(self, join: bool) -> None:
+        self.counter.take()
+        self.kept = joined(self.counter.whole()) if join else self.counter.whole()
+
+    @rule(first=st.sampled_from(FIRST_NUMBERS), at_most=st.integers(0, 3))
+    def restart(self, first: int, at_most: int) -> None:
+        self.take(join=False)
+        again = self.make(self.past.window)
+        again.timeline._first = first
+        again.restore(self.kept, self.now)
+        again._check()
+        assert sorted_out(again.whole()) == sorted_out(self.counter.whole())
+        for key in NAMES:
+            claim = Claim(key, 1, MEMBERS[::2])
+            for amount in range(1, len(set(self.past.of(key))) + 3):
+                falls = self.counter.falls_by(claim, amount, self.now)
+                assert again.falls_by(claim, amount, self.now) == falls
+        assert again.take() == []
+        self.counter = again
+        self.advance(at_most)
+
+    @invariant()
+    def both_agree(self) -> None:
+        of_sums = self.make is SumCounter
+        for key in NAMES:
+            used = self.past.of(key)
+            known = set(used)
+            figures = self.counter.figures(Claim(key, 0, MEMBERS), self.now)
+            assert figures.used == len(used if of_sums else known)
+            if not of_sums:
+                asked = [self.counter.figures(Claim(key, 0, [one]), self.now) for one in MEMBERS]
+                assert [one.asked for one in asked] == [int(one not in known) for one in MEMBERS]
+                assert figures.asked == len(set(MEMBERS) - known)
+        expected: Any = self.past.members()
+        if of_sums:
+            expected = Tally((end, key) for end, key, _ in self.past.records)
+        whole = self.counter.whole()
+        assert sorted_out(whole) == expected
+        assert [end for end, _ in whole] == sorted(end for end, _ in whole)
+        self.counter._check()
+
+
+TestOnDisk = OnDisk.TestCase
+TestOnDisk.settings = settings(deadline=None, max_examples=200, stateful_step_count=40)
+
+
+@BY_KIND
+def test_a_split_bucket_is_restored_as_one_that_holds_the_same(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window_module, "_MOST_KEYS", 2)
+    counter, again = make(3600), make(3600)
+    for second in (0, 10):
+        for key in ("alice", "bob", "carol", "alice", "bob", "dave"):
+            members = [HASH("x"), HASH(f"{second}"), HASH(f"{len(counter)}")]
+            counter.commit(Claim(key, 1, members), at(second))
+    assert len(counter.timeline.open_numbers()) > 4
+    again.restore(joined(counter.take()), at(10))
+    again._check()
+    assert len(again.timeline.open_numbers()) == 2
+    assert sorted_out(again.whole()) == sorted_out(counter.whole())
+    # and counting goes on in another
+    again.commit(Claim("alice", 1, [HASH("y")]), at(10))
+    again._check()
+    assert len(again.timeline.open_numbers()) == 3
+
+
+# into another window
 
 EVENTS = st.lists(
     st.tuples(st.floats(0, 1), st.sampled_from(NAMES[:2]), st.sampled_from(NAMES)),
     max_size=10,
 ).map(sorted)
+
+
+def in_another_window(counter: Counter, window: float, now: WallTime, *, restart: bool) -> Counter:
+    if not restart:
+        counter.timeline.obey(window)
+        counter.tidy(now, 0)
+        return counter
+    again = type(counter)(window)
+    again.restore(counter.whole(), now)
+    return again
 
 
 @settings(deadline=None, max_examples=300)
@@ -316,7 +659,8 @@ EVENTS = st.lists(
     events=EVENTS,
     age=st.floats(0, 1.5),
     step=st.floats(-1, 1),
-    by_member=st.booleans(),
+    make=st.sampled_from(KINDS),
+    restart=st.booleans(),
 )
 def test_another_window_forgets_nothing_early_and_makes_no_bucket_of_the_future(
     *,
@@ -325,27 +669,26 @@ def test_another_window_forgets_nothing_early_and_makes_no_bucket_of_the_future(
     events: list[tuple[float, str, str]],
     age: float,
     step: float,
-    by_member: bool,
+    make: Make,
+    restart: bool,
 ) -> None:
-    old: Counter = distinct(window) if by_member else SumCounter(window)
-    new: Counter = distinct(other) if by_member else SumCounter(other)
+    old = make(window)
     made = [(at(share * window), key, name) for share, key, name in events]
     for when, key, name in made:
         old.commit(Claim(key, 1, [HASH(name)]), when)
-    dumped = WallTime(max([when for when, _, _ in made], default=START) + age * window)
-    old.tidy(dumped, 10**6)
-    if by_member:  # the last mail to each counts
+    changed = WallTime(max([when for when, _, _ in made], default=START) + age * window)
+    old.tidy(changed, 10**6)
+    if make is DistinctCounter:  # the last mail to each counts
         made = [(when, *of) for of, when in {(key, name): when for when, key, name in made}.items()]
-    now = WallTime(dumped + step * window)  # the clock may have been stepped meanwhile
-    held = sorted(min(when, now) for when, _, _ in made if not forgotten(when, window, dumped))
+    now = WallTime(changed + step * window)  # the clock may have been stepped meanwhile
+    held = sorted(min(when, now) for when, _, _ in made if not forgotten(when, window, changed))
 
-    new.restore(copied(old), bucket_width(window), now)
+    new = in_another_window(old, other, now, restart=restart)
 
     new._check()
-    starts = [new.timeline.start(number) for number in new.timeline.open_numbers()]
-    assert all(start <= now for start in starts)
-    assert starts == sorted(set(starts))
-    assert sum(sum(state.counts.values()) for state in new.dump()) == len(held)
+    found = [new.timeline.end(number) for number in new.timeline.open_numbers()]
+    assert all(now - other < end <= ends(now, other) for end in found)
+    assert found == sorted(found)
     for number, when in enumerate(held):
         if (last := when + other - BEFORE) >= now:
             assert sum(usage(new, key, last) for key in NAMES) >= len(held) - number
@@ -354,14 +697,27 @@ def test_another_window_forgets_nothing_early_and_makes_no_bucket_of_the_future(
 
 
 @settings(deadline=None)
-@given(WINDOWS, WINDOWS, st.floats(0, 1))
+@given(WINDOWS, WINDOWS, st.floats(0, 1), st.booleans())
 def test_a_count_in_another_window_is_forgotten_at_most_one_old_bucket_late(
-    window: int, other: int, share: float
+    window: int, other: int, share: float, restart: bool
 ) -> None:
     made = at(share * window)
-    old, new = SumCounter(window), SumCounter(other)
+    old = SumCounter(window)
     old.commit(Claim("alice", 1), made)
-    new.restore(copied(old), bucket_width(window), made)
-    ends = bucket(made, bucket_width(window)) + bucket_width(window)
+    new = in_another_window(old, other, made, restart=restart)
     assert usage(new, "alice", made + other - BEFORE) == 1
-    assert usage(new, "alice", ends + other + bucket_width(other)) == 0
+    assert usage(new, "alice", ends(made, window) + other) == 0
+
+
+@BY_KIND
+def test_what_another_window_forgot_is_not_taken_either(make: Make) -> None:
+    counter = make(DAY)
+    counter.commit(Claim("alice", 1, [HASH("x")]), at(0))
+    counter.commit(Claim("alice", 1, [HASH("y")]), at(7200))
+    counter.timeline.obey(3600)
+    counter.tidy(at(7200), 0)
+    counter.timeline.obey(DAY)
+    counter.tidy(at(7200), 0)
+    assert usage(counter, "alice", at(7200)) == 1
+    assert counter.take() == counter.whole()
+    assert len(counter.whole()) == 1

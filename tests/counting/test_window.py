@@ -1,17 +1,17 @@
 """Time in buckets, and sums in a sliding window."""
 
 import math
+from random import Random
 
 import pytest
-from counting.moments import DAY, START, WINDOWS, at, bucket, forgotten, steps
+from counting.moments import BEFORE, DAY, START, WINDOWS, Past, at, bucket, ends, forgotten, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from policyd.clock import WallTime
+from policyd.counting import window as window_module
 from policyd.counting.window import Timeline, WindowSums, bucket_width
-
-BEFORE = 1 / 1024  # seconds; a moment that a float of today's time still shows
 
 
 @settings(deadline=None, max_examples=400)
@@ -72,7 +72,7 @@ def test_a_bucket_leaves_at_its_end_plus_the_window(window: int, offset: float) 
     number = timeline.current(made)
     leaves = bucket(made, width) + width + window
     assert timeline.leaves(number) == leaves
-    assert timeline.start(number) == bucket(made, width)
+    assert timeline.end(number) == bucket(made, width) + width
     assert list(timeline.advance(WallTime(leaves - width / 4))) == []
     assert list(timeline.advance(WallTime(leaves))) == [number]
     assert timeline.first == number + 1
@@ -116,7 +116,7 @@ def test_a_step_back_makes_no_bucket_of_the_future() -> None:
     now = at(-7 * DAY)
     sums.advance(now)
     assert sums.sum("key") == 12
-    assert all(sums.timeline.start(n) <= now for n in sums.timeline.open_numbers())
+    assert {sums.timeline.end(n) for n in sums.timeline.open_numbers()} == {at(-7 * DAY + 300)}
     assert sums.timeline.current(now) == 11
     sums._check()
     # nobody is locked out for longer than the window
@@ -218,55 +218,343 @@ def test_what_is_taken_back_leaves_nothing() -> None:
     sums._check()
 
 
+def test_what_is_dropped_counts_no_more_and_is_forgotten_in_slices() -> None:
+    sums = WindowSums(600)
+    for second in (0, 300, 601.9):
+        sums.advance(at(second))
+        for key in ("a", "b", "c"):
+            sums.add(sums.timeline.current(at(second)), key, 2)
+    sums.advance(at(602))  # the first bucket is leaving already
+    sums.drop()
+    assert sums.sum("a") == 0
+    assert list(map(dict, (held for _, held in sums.buckets()))) == [{}, {}]
+    sums._check()
+    # and counting may go on meanwhile
+    sums.add(sums.timeline.current(at(602)), "a", 5)
+    for _ in range(3):
+        assert sums.tidy(3) == 3
+        assert (sums.sum("a"), sums.sum("b")) == (5, 0)
+        sums._check()
+    assert sums.tidy(3) == 0
+    assert len(sums) == 1
+
+
+def test_tidying_tells_what_it_forgot() -> None:
+    sums = WindowSums(60)
+    told: list[tuple[str, int]] = []
+    for second, key in ((0, "a"), (0, "b"), (30, "a"), (59, "c")):
+        sums.advance(at(second))
+        sums.add(sums.timeline.current(at(second)), key, second + 1)
+    sums.advance(at(100))
+    while sums.tidy(1, lambda key, amount: told.append((key, amount))):
+        assert sums.sum("c") == 60
+    # bucket by bucket, oldest first
+    assert sorted(told[:2]) == [("a", 1), ("b", 1)]
+    assert told[2:] == [("a", 31)]
+
+
+# how big it is
+
+
+def test_a_bucket_of_too_many_keys_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_module, "_MOST_KEYS", 10)
+    sums = WindowSums(3600)
+    sums.advance(at(0))
+    for number in range(35):
+        sums.add(sums.current(at(0)), f"key{number % 30}", 1)
+        sums._check()
+    assert [len(held) for _, held in sums.buckets()] == [10, 10, 10, 5]
+    assert {sums.timeline.end(number) for number in sums.timeline.open_numbers()} == {at(10)}
+    assert [sums.sum("key0"), sums.sum("key29")] == [2, 1]
+    assert sums.held(0)["key0"] == 1
+    assert sums.held(3)["key0"] == 1
+    sums.advance(at(3609))
+    assert sums.sum("key0") == 2
+    # they leave together
+    sums.advance(at(3610))
+    assert sums.sum("key0") == 0
+
+
+def test_a_bucket_that_is_full_is_not_opened_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(window_module, "_MOST_KEYS", 1)
+    sums = WindowSums(3600)
+    sums.advance(at(0))
+    sums.add(sums.current(at(0)), "a", 1)
+    assert [sums.current(at(0)), sums.current(at(1)), sums.current(at(2))] == [1, 1, 1]
+    assert sums.current(at(10)) == 2
+
+
+def test_no_bucket_is_so_big_that_it_would_be_felt() -> None:
+    assert window_module._MOST_KEYS <= 50_000
+
+
+def test_the_weight_is_that_of_the_keys_in_buckets_and_in_all() -> None:
+    sums = WindowSums(3600)
+    assert sums.weight == 0
+    entry = window_module._ENTRY
+    weights = []
+    for second, key in ((0, "key"), (1, "key"), (10, "key"), (10, "a longer key")):
+        sums.advance(at(second))
+        sums.add(sums.timeline.current(at(second)), key, 10**6)
+        weights.append(sums.weight)
+    one, long = entry + len("key"), entry + len("a longer key")
+    assert weights == [2 * one, 2 * one, 3 * one, 3 * one + 2 * long]
+    sums.subtract(1, "key", 10**6)
+    assert sums.weight == 2 * one + 2 * long
+    sums.advance(at(3610))
+    assert sums.weight == 2 * one + 2 * long
+    sums.tidy(1)
+    assert sums.weight == 2 * long
+    sums.drop()
+    sums.tidy(1)
+    assert sums.weight == 0
+
+
+def test_a_bucket_that_is_not_there_holds_nothing() -> None:
+    sums = WindowSums(60)
+    sums.advance(at(0))
+    number = sums.timeline.current(at(0))
+    assert dict(sums.held(number)) == {}
+    sums.add(number, "key", 2)
+    assert dict(sums.held(number)) == {"key": 2}
+    sums.advance(at(100))
+    assert dict(sums.held(number)) == {}
+
+
+# other windows
+
+
+@pytest.mark.parametrize("window", [60, 1800, 3599, 3601, 7 * DAY])
+def test_another_window_leaves_the_buckets_their_ends(window: int) -> None:
+    sums = WindowSums(3600)
+    for second in (0, 45):
+        sums.advance(at(second))
+        sums.add(sums.timeline.current(at(second)), "key", 1)
+    sums.timeline.obey(window)
+    assert sums.timeline.width == bucket_width(window)
+    for end, left in ((10, 1), (50, 0)):
+        sums.advance(at(end + window - BEFORE))
+        assert sums.sum("key") == left + 1
+        sums.advance(at(end + window))
+        assert sums.sum("key") == left
+
+
+def test_a_narrower_window_forgets_at_the_next_look() -> None:
+    sums = WindowSums(3600)
+    sums.advance(at(0))
+    sums.add(sums.timeline.current(at(0)), "key", 1)
+    sums.advance(at(5))
+    sums.timeline.obey(1)
+    sums.advance(at(9))
+    # the bucket ends with the present one: an end in the future is none
+    assert sums.timeline.end(0) == at(9 + 1 / 64)
+    assert sums.sum("key") == 1
+    sums.advance(at(11))
+    assert sums.sum("key") == 0
+
+
+def test_a_wider_window_does_not_bring_back_what_was_forgotten() -> None:
+    sums = WindowSums(60)
+    for second in (0, 30):
+        sums.advance(at(second))
+        sums.add(sums.timeline.current(at(second)), "key", 1)
+    sums.advance(at(70))
+    sums.timeline.obey(DAY)
+    sums.advance(at(70))
+    assert sums.sum("key") == 1
+    sums.advance(at(DAY + 30))
+    assert sums.sum("key") == 1
+    sums.advance(at(DAY + 31))
+    assert sums.sum("key") == 0
+
+
+# what is restored
+
+
+@settings(deadline=None, max_examples=200)
+@given(WINDOWS, st.data())
+def test_a_bucket_is_restored_with_its_end_unless_that_is_gone_or_yet_to_come(
+    window: int, data: st.DataObject
+) -> None:
+    now = at(window / 3)
+    offsets = st.lists(st.floats(-1.5 * window, 1.5 * window), max_size=10)
+    timeline = Timeline(window)
+    numbers = []
+    for offset in sorted(data.draw(offsets)):
+        end = now + offset
+        number = timeline.restore(end, now)
+        timeline._check()
+        if end <= now - window:
+            assert number is None
+            continue
+        assert number is not None
+        assert timeline.end(number) == min(end, ends(now, window))
+        assert number == timeline.open_numbers()[-1]
+        numbers.append(number)
+    assert numbers == sorted(numbers)
+    # and time goes on
+    for number in dict.fromkeys(numbers):
+        leaves = timeline.leaves(number)
+        assert number not in timeline.advance(WallTime(leaves - BEFORE))
+        assert number in timeline.advance(leaves)
+
+
+def test_a_bucket_that_ends_where_the_window_begins_has_left() -> None:
+    timeline = Timeline(60)
+    assert timeline.restore(at(-60), at(0)) is None
+    assert timeline.restore(at(BEFORE - 60), at(0)) == 0
+
+
+def test_what_is_restored_may_leave_before_the_present_bucket_ends() -> None:
+    # it was counted in narrower buckets
+    timeline = Timeline(3600)
+    number = timeline.restore(at(7 - 3600), at(5))
+    assert list(timeline.advance(at(7 - BEFORE))) == []
+    assert list(timeline.advance(at(7))) == [number]
+
+
+def test_buckets_that_end_together_are_restored_as_one() -> None:
+    timeline = Timeline(60)
+    numbers = [timeline.restore(end, at(0)) for end in (at(-5), at(-5), at(-4), at(9), at(99))]
+    assert numbers == [0, 0, 1, 2, 2]
+
+
 # against a list of everything that ever happened
+
+
+class TimelineAgainstAList(RuleBasedStateMachine):
+    @initialize(window=WINDOWS)
+    def begin(self, window: int) -> None:
+        self.window = window
+        self.timeline = Timeline(window)
+        self.now = START
+        self.ends: dict[int, float] = {}
+        self.opened = 0
+        self.advance()
+
+    def advance(self) -> None:
+        gone = self.timeline.advance(self.now)
+        latest = ends(self.now, self.window)
+        aged = {number: min(end, latest) for number, end in self.ends.items()}
+        self.ends = {n: end for n, end in aged.items() if end > self.now - self.window}
+        assert list(gone) == [number for number in aged if number not in self.ends]
+
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        self.now = WallTime(self.now + data.draw(steps(self.window)))
+        self.advance()
+
+    @rule(window=WINDOWS)
+    def obey(self, window: int) -> None:
+        self.window = window
+        self.timeline.obey(window)
+        self.advance()
+
+    @rule()
+    def count(self) -> None:
+        end = ends(self.now, self.window)
+        if end not in self.ends.values():
+            self.ends[self.opened] = end
+            self.opened += 1
+        assert self.timeline.current(self.now) == self.opened - 1
+
+    @precondition(lambda self: self.ends)
+    @rule()
+    def split(self) -> None:
+        self.ends[self.opened] = self.ends[self.opened - 1]
+        assert self.timeline.split() == self.opened
+        self.opened += 1
+
+    @invariant()
+    def both_agree(self) -> None:
+        timeline = self.timeline
+        assert list(timeline.open_numbers()) == list(self.ends)
+        assert timeline.first == min(self.ends, default=self.opened)
+        for number, end in self.ends.items():
+            assert timeline.end(number) == end
+            assert timeline.leaves(number) == end + self.window
+        assert timeline.latest(self.now) == ends(self.now, self.window)
+        assert timeline.oldest(self.now) == self.now - self.window
+        timeline._check()
+
+
+TestTimelineAgainstAList = TimelineAgainstAList.TestCase
+TestTimelineAgainstAList.settings = settings(
+    deadline=None, max_examples=100, stateful_step_count=40
+)
 
 KEYS = ["a", "b", "c"]
 
 
 class SumsAgainstAList(RuleBasedStateMachine):
-    """Every record keeps its time; a step back makes it the present, and what is gone is gone."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
 
-    @initialize(window=WINDOWS)
-    def begin(self, window: int) -> None:
-        self.window = window
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    @initialize(window=WINDOWS, most_keys=st.sampled_from([1, 2, 50_000]))
+    def begin(self, window: int, most_keys: int) -> None:
+        self.patch.setattr(window_module, "_MOST_KEYS", most_keys)
+        self.most_keys = most_keys
         self.sums = WindowSums(window)
+        self.past = Past(window)
         self.now = START
-        self.records: list[tuple[float, str, int]] = []
+        self.advance()
+
+    def advance(self) -> None:
         self.sums.advance(self.now)
+        self.past.advance(self.now)
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
-        self.now = WallTime(self.now + data.draw(steps(self.window)))
-        self.sums.advance(self.now)
-        relabelled = [(min(when, self.now), key, amount) for when, key, amount in self.records]
-        self.records = [
-            record for record in relabelled if not forgotten(record[0], self.window, self.now)
-        ]
+        self.now = WallTime(self.now + data.draw(steps(self.past.window)))
+        self.advance()
+
+    @rule(window=WINDOWS)
+    def obey(self, window: int) -> None:
+        self.sums.timeline.obey(window)
+        self.past.window = window
+        self.advance()
 
     @rule(key=st.sampled_from(KEYS), amount=st.integers(1, 10**6))
     def add(self, key: str, amount: int) -> None:
-        self.sums.add(self.sums.timeline.current(self.now), key, amount)
-        self.records.append((self.now, key, amount))
+        self.sums.add(self.sums.current(self.now), key, amount)
+        self.past.count(self.now, key, amount)
+
+    @rule(choice=st.randoms(use_true_random=False))
+    def take_back(self, choice: Random) -> None:
+        held = [(n, key, amount) for n, held in self.sums.buckets() for key, amount in held.items()]
+        if held:
+            number, key, amount = choice.choice(held)
+            end = self.sums.timeline.end(number)
+            less = choice.randint(1, amount)
+            self.sums.subtract(number, key, less)
+            self.past.records.append((end, key, -less))
 
     @rule(at_most=st.integers(0, 5))
     def tidy(self, at_most: int) -> None:
         assert self.sums.tidy(at_most) <= at_most
 
-    def left(self, key: str, when: float) -> int:
-        return sum(
-            amount
-            for made, name, amount in self.records
-            if name == key and not forgotten(made, self.window, when)
-        )
+    @rule()
+    def drop(self) -> None:
+        self.sums.drop()
+        self.past.records.clear()
 
     @invariant()
     def both_agree(self) -> None:
         for key in KEYS:
-            assert self.sums.sum(key) == self.left(key, self.now)
-        live = sum(sum(counts.values()) for _, counts in self.sums.buckets())
-        assert live == sum(amount for _, _, amount in self.records)
-        timeline = self.sums.timeline
-        assert all(timeline.start(number) <= self.now for number in timeline.open_numbers())
+            assert self.sums.sum(key) == sum(self.past.of(key))
+        found: dict[tuple[float, str], int] = {}
+        for number, held in self.sums.buckets():
+            assert len(held) <= self.most_keys
+            for key, amount in held.items():
+                where = self.sums.timeline.end(number), key
+                found[where] = found.get(where, 0) + amount
+        assert found == self.past.sums()
         self.sums._check()
 
 

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import policy
 from .rules import ALICE
@@ -49,8 +49,8 @@ class Daemon:
         self.port = port
         self.lines: list[Line] = []
         self.raw: list[str] = []
-        self._rules = directory / "policy.yaml"
         self._state = directory / "state"
+        self._rules = directory / "policy.yaml"
         self._listen = [f"tcp:127.0.0.1:{port}"]
         if socket:
             self._listen.append(f"unix:{socket}:mode=0666")
@@ -65,23 +65,32 @@ class Daemon:
 
     def start(self) -> None:
         since = self.mark()
+        self._launch()
+        self.wait_for("started", since=since)
+
+    def _launch(self) -> None:
         listen = [word for where in self._listen for word in ("--listen", where)]
-        self._process = subprocess.Popen(
+        self._process = self._run(
             [
                 *command(),
                 *("serve", "--config", str(self._rules), *listen),
                 *("--state", str(self._state), "--log-level", "debug"),
-            ],
+            ]
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,))
+        self._reader.start()
+
+    def _run(self, words: list[str], **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            words,
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # a greeting for people
             stderr=subprocess.PIPE,
             text=True,
             errors="backslashreplace",
+            **options,
         )
-        self._reader = threading.Thread(target=self._read, args=(self._process,))
-        self._reader.start()
-        self.wait_for("started", since=since)
 
     def stop(self) -> int:
         """Stop as systemd does and return the exit code."""
@@ -108,6 +117,12 @@ class Daemon:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def kept(self) -> str:
+        """Return what a daemon that dies now leaves behind, as people are shown it."""
+        words = [*command(), "state", "dump", "--state", str(self._state)]
+        done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        return done.stdout
+
     def _signal(self, number: signal.Signals) -> None:
         if not self._process or self._process.poll() is not None:
             raise RuntimeError("policyd is not running")
@@ -128,17 +143,16 @@ class Daemon:
             raise
         finally:
             reader.join()
-            if process.stderr:
-                process.stderr.close()
         self._process = self._reader = None
         return code
 
     def _read(self, process: subprocess.Popen[str]) -> None:
-        for text in process.stderr or ():
-            with self._news:
-                self.raw.append(text)
-                self.lines.append(parse(text))
-                self._news.notify_all()
+        with process.stderr as log:
+            for text in log:
+                with self._news:
+                    self.raw.append(text)
+                    self.lines.append(parse(text))
+                    self._news.notify_all()
         with self._news:
             self._news.notify_all()
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from .daemon import Daemon
 from .dovecot import PASSWORD
@@ -10,8 +11,11 @@ from .postfix import PrivatePostfix
 from .rules import ALICE
 from .sink import Sink
 from .smtp import Session
+from .supervisor import Service
 
 SHOWN = 20  # lines at either end of a transcript
+
+Running = TypeVar("Running", bound=Daemon)
 
 
 class MailSystem:
@@ -30,7 +34,13 @@ class MailSystem:
     def policyd(self, rules: str) -> Daemon:
         """Start the daemon, with this rule file and nothing counted."""
         port, socket = self.ports["policy"], self.postfix.policy_socket
-        daemon = Daemon(self._directory / "policyd", port, socket)
+        return self._started(Daemon(self._directory / "policyd", port, socket), rules)
+
+    def service(self, rules: str) -> Service:
+        """Start the daemon as systemd does, with this rule file and nothing counted."""
+        return self._started(Service(self._directory / "policyd", self.ports["policy"]), rules)
+
+    def _started(self, daemon: Running, rules: str) -> Running:
         self._transcripts.append(daemon.raw)
         self._leave.callback(daemon.close)
         daemon.write_rules(rules)

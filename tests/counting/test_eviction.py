@@ -1,0 +1,374 @@
+"""What is forgotten when memory is short."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from counting.moments import MEMBERS, START, WINDOWS, at, ends, steps
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from policyd.clock import WallTime
+from policyd.counting import window as window_module
+from policyd.counting.counters import Claim, Counter, DistinctCounter, SumCounter
+from policyd.counting.distinct import HASH_SIZE, Hasher
+
+HASH = Hasher(b"a secret of the tests")
+KINDS = [SumCounter, DistinctCounter]
+BY_KIND = pytest.mark.parametrize("make", KINDS)
+FAR = 1000.0
+"""More than anybody comes to."""
+
+Make = Callable[[float], Counter]
+Held = dict[tuple[int, str], int]
+
+
+def apart(run: bytes) -> list[bytes]:
+    return [run[place : place + HASH_SIZE] for place in range(0, len(run), HASH_SIZE)]
+
+
+def claim(key: str, amount: int, of: object = "") -> Claim:
+    """Return a claim to *amount*, or to as many members, which are others for each *of*."""
+    return Claim(key, amount, [HASH(f"{of} {number}") for number in range(amount)])
+
+
+def count(counter: Counter, second: float, *keys: str, amount: int = 1) -> None:
+    for key in keys:
+        counter.commit(claim(key, amount, of=second), at(second))
+
+
+def held(counter: Counter) -> Held:
+    return {(n, key): some for n, held in counter.sums.buckets() for key, some in held.items()}
+
+
+def left(counter: Counter) -> list[str]:
+    return sorted({key for _, key in held(counter)})
+
+
+def evicted(counter: Counter, at_most: int, spare: float) -> set[tuple[int, str]]:
+    """Evict; return what went, having seen that everything else is as it was."""
+    before = held(counter)
+    gone = counter.evict(at_most, spare)
+    counter._check()
+    after = held(counter)
+    assert after.items() <= before.items()
+    assert gone == len(before) - len(after) <= at_most
+    return before.keys() - after.keys()
+
+
+def in_order(counter: Counter, at_most: int, spare: float) -> list[tuple[int, str]]:
+    """Evict everything; return it in the order in which it went."""
+    order: list[tuple[int, str]] = []
+    idle = 0
+    while held(counter):
+        slices = evicted(counter, at_most, spare)
+        order += sorted(slices)
+        idle = 0 if slices else idle + 1
+        assert idle < 1000
+    return order
+
+
+@BY_KIND
+def test_what_was_counted_longest_ago_is_forgotten_first(make: Make) -> None:
+    counter = make(3600)
+    for second, key in enumerate("dbeca"):
+        count(counter, 10 * second, key)
+    order = [key for _, key in in_order(counter, 1, FAR)]
+    assert order == list("dbeca")
+    assert len(counter) == 0
+    assert counter.weight == 0
+
+
+@BY_KIND
+def test_whoever_is_near_the_limit_is_spared(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, "near", amount=5)
+    count(counter, 0, "below", amount=4)
+    count(counter, 10, "later", "much later")
+    assert in_order(counter, 1, spare=5)[-1] == (0, "near")
+
+
+@BY_KIND
+def test_what_counts_as_near_is_the_sum_of_all_buckets(make: Make) -> None:
+    counter = make(3600)
+    for second in (0, 10, 20):
+        count(counter, second, "near", amount=2)
+        count(counter, second, "below", amount=1)
+    count(counter, 30, "later")
+    order = [key for _, key in in_order(counter, 1, spare=6)]
+    assert order == ["later", *["below"] * 3, *["near"] * 3]
+
+
+@BY_KIND
+def test_what_has_left_the_window_makes_nobody_near(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, "gone", amount=9)
+    count(counter, 100, "old", "near", amount=2)
+    count(counter, 3609, "gone")
+    count(counter, 3609, "near", amount=2)
+    counter.tidy(at(3610), 0)  # not tidied
+    order = [key for _, key in in_order(counter, 1, spare=4)]
+    assert order == ["old", "gone", "near", "near"]
+
+
+@BY_KIND
+def test_a_key_that_was_counted_since_is_spared(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, "active", "passive")
+    count(counter, 10, "active", "late")
+    order = in_order(counter, 1, FAR)
+    assert order == [(0, "passive"), (1, "late"), (0, "active"), (1, "active")]
+
+
+@BY_KIND
+def test_a_key_that_is_counted_while_others_are_looked_at_is_spared(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, "a", "b", "c")
+    counter.evict(1, FAR)
+    assert evicted(counter, 1, FAR) == {(0, "a")}
+    count(counter, 10, "b")
+    assert evicted(counter, 1, FAR) == set()
+    assert evicted(counter, 1, FAR) == {(0, "c")}
+
+
+@BY_KIND
+def test_a_key_that_becomes_near_while_others_are_looked_at_is_spared(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, "a", "b", "c")
+    counter.evict(1, 3)
+    assert evicted(counter, 1, 3) == {(0, "a")}
+    counter.commit(claim("b", 2, "more"), at(0))
+    assert evicted(counter, 2, 3) == {(0, "c")}
+
+
+@BY_KIND
+def test_there_is_mercy_again_when_there_is_something_else_to_forget(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, "near", "nearer", amount=5)
+    while left(counter) != ["nearer"]:  # nothing else is to be found
+        counter.evict(1, spare=5)
+    while not counter.evict(1, spare=5):
+        assert left(counter) == ["nearer"]
+    for second in (10, 20):
+        count(counter, second, "near", amount=5)
+        count(counter, second, "active", f"passive {second}")
+    order = [key for _, key in in_order(counter, 1, spare=5)]
+    assert order == ["passive 10", "passive 20", *["active"] * 2, *["near"] * 2]
+
+
+@BY_KIND
+def test_there_is_no_less_mercy_as_long_as_anything_is_found(make: Make) -> None:
+    counter = make(3600)
+    for second in (0, 10):
+        count(counter, second, "active", f"passive {second}")
+    counter.evict(1, FAR)
+    gone: set[tuple[int, str]] = set()
+    for second in (20, 30, 40):
+        while not (found := evicted(counter, 1, FAR)):
+            pass
+        gone |= found
+        count(counter, second, f"passive {second}")
+    assert gone == {(n, f"passive {10 * n}") for n in range(3)}
+
+
+@BY_KIND
+def test_nothing_to_forget_is_no_reason_to_forget_anybody(make: Make) -> None:
+    # everything has left, and waits to be tidied
+    counter = make(3600)
+    count(counter, 0, "a", "b")
+    counter.tidy(at(4000), 0)
+    for _ in range(10):
+        assert evicted(counter, 100, FAR) == set()
+    count(counter, 4000, "near", amount=5)
+    count(counter, 4010, "passive")
+    assert [key for _, key in in_order(counter, 1, spare=5)] == ["passive", "near"]
+
+
+@BY_KIND
+def test_no_more_is_looked_at_than_may_be(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, *map(str, range(100)))
+    count(counter, 10, *map(str, range(50)))  # these are spared, and looked at
+    counter.evict(1, FAR)
+    assert [len(evicted(counter, 0, FAR)) for _ in range(3)] == [0, 0, 0]
+    assert [len(evicted(counter, 20, FAR)) for _ in range(6)] == [0, 0, 10, 20, 20, 0]
+    assert len(counter) == 50
+
+
+@BY_KIND
+def test_what_leaves_the_window_while_it_is_looked_at_is_not_forgotten_twice(make: Make) -> None:
+    counter = make(3600)
+    count(counter, 0, "a", "b")
+    count(counter, 10, "b", "c")
+    counter.evict(1, FAR)
+    assert evicted(counter, 1, FAR) == {(0, "a")}
+    counter.tidy(at(3610), 0)
+    assert evicted(counter, 10, FAR) == {(1, "b"), (1, "c")}
+    assert counter.tidy(at(3610), 10) == 1
+    counter._check()
+    assert len(counter) == 0
+
+
+@BY_KIND
+def test_what_was_forgotten_is_counted_afresh(make: Make) -> None:
+    counter = make(3600)
+    again = claim("alice", 3)
+    counter.commit(again, at(0))
+    counter.commit(claim("bob", 3), at(0))
+    counter.reserve(again)
+    in_order(counter, 10, FAR)
+    # what is reserved is nobody's memory to spare
+    asked = 3 if make is SumCounter else 0
+    assert counter.figures(again, at(0)) == (0, 3, asked)
+    counter.release(again)
+    assert counter.figures(again, at(0)) == (0, 0, 3)
+    counter.commit(again, at(0))
+    counter._check()
+    assert counter.figures(again, at(0)).used == 3
+
+
+@BY_KIND
+def test_a_restart_brings_back_what_was_taken_and_no_more(make: Make) -> None:
+    # the disk is not short of memory
+    counter, again = make(3600), make(3600)
+    counter.commit(claim("alice", 3), at(0))
+    counter.commit(claim("bob", 2), at(0))
+    kept = counter.take()
+    in_order(counter, 10, FAR)
+    counter.commit(claim("alice", 3), at(10))
+    kept += counter.take()
+    again.restore(kept, at(10))
+    again._check()
+    alice = {SumCounter: 6, DistinctCounter: 3}[type(again)]
+    assert again.figures(Claim("alice", 0), at(10)).used == alice
+    assert again.figures(Claim("bob", 0), at(10)).used == 2
+    # while the whole is what there is
+    assert [list(entries) for _, entries in counter.whole()] == [["alice"]]
+
+
+def test_members_that_stay_are_still_known() -> None:
+    counter = DistinctCounter(3600)
+    for second, names in ((0, "uv"), (10, "wx"), (20, "vy")):
+        counter.commit(Claim("alice", 0, [HASH(name) for name in names]), at(second))
+    assert in_order(counter, 2, FAR)[:1] == [(0, "alice")]
+    counter = DistinctCounter(3600)
+    for second, names in ((0, "uv"), (10, "wx"), (20, "vy")):
+        counter.commit(Claim("alice", 0, [HASH(name) for name in names]), at(second))
+    while not evicted(counter, 1, FAR):
+        assert counter.figures(Claim("alice", 0), at(20)).used == 5
+    asked = [counter.figures(Claim("alice", 0, [HASH(name)]), at(20)).asked for name in "uvwxy"]
+    assert asked == [1, 0, 0, 0, 0]
+    assert counter.falls_by(Claim("alice", 0), 2, at(20)) == at(20 + 3600)
+
+
+# in any order of things
+
+COUNTED = st.lists(
+    st.tuples(st.integers(0, 9), st.sampled_from("abcdef"), st.integers(1, 3)),
+    min_size=1,
+    max_size=20,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    counted=COUNTED,
+    spare=st.integers(1, 8),
+    at_most=st.integers(1, 5),
+    make=st.sampled_from(KINDS),
+)
+def test_first_goes_who_was_not_counted_since_then_who_is_not_near_then_anybody(
+    counted: list[tuple[int, str, int]], spare: int, at_most: int, make: Make
+) -> None:
+    counter = make(3600)
+    for turn, (second, key, amount) in enumerate(sorted(counted)):
+        counter.commit(claim(key, amount, of=turn), at(10 * second))
+    entries = held(counter)
+
+    def reluctance(entry: tuple[int, str]) -> int:
+        amounts = [amount for (_, key), amount in entries.items() if key == entry[1]]
+        return 2 if sum(amounts) >= spare else len(amounts) > 1
+
+    order = in_order(counter, at_most, spare)
+    assert sorted(order) == sorted(entries)
+    assert [(reluctance(entry), entry[0]) for entry in order] == sorted(
+        (reluctance(entry), entry[0]) for entry in entries
+    )
+
+
+class Evicting(RuleBasedStateMachine):
+    """What was forgotten is gone; everything else is as if nothing had been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    @initialize(
+        window=WINDOWS, make=st.sampled_from(KINDS), most_keys=st.sampled_from([1, 2, 50_000])
+    )
+    def begin(self, window: int, make: Make, most_keys: int) -> None:
+        self.patch.setattr(window_module, "_MOST_KEYS", most_keys)
+        self.window = window
+        self.counter = make(window)
+        self.held: dict[tuple[int, str], Any] = {}  # an amount, or members
+        self.ends: dict[int, float] = {}
+        self.now = START
+
+    @rule(data=st.data(), at_most=st.integers(0, 3))
+    def step(self, data: st.DataObject, at_most: int) -> None:
+        self.now = WallTime(self.now + data.draw(steps(self.window)))
+        self.counter.tidy(self.now, at_most)
+        latest = ends(self.now, self.window)
+        aged = {number: min(end, latest) for number, end in self.ends.items()}
+        self.ends = {n: end for n, end in aged.items() if end > self.now - self.window}
+        self.held = {place: some for place, some in self.held.items() if place[0] in self.ends}
+
+    @rule(key=st.sampled_from("abc"), members=st.lists(st.sampled_from(MEMBERS), min_size=1))
+    def commit(self, key: str, members: list[bytes]) -> None:
+        self.counter.commit(Claim(key, len(members), members), self.now)
+        number = self.counter.timeline.open_numbers()[-1]
+        self.ends[number] = ends(self.now, self.window)
+        if isinstance(self.counter, SumCounter):
+            self.held[number, key] = self.held.get((number, key), 0) + len(members)
+        else:
+            others = {
+                place: some - set(members) if place[1] == key else some
+                for place, some in self.held.items()
+            }
+            here = others.get((number, key), set()) | set(members)
+            self.held = {**others, (number, key): here}
+            self.held = {place: some for place, some in self.held.items() if some}
+
+    @rule(at_most=st.integers(0, 6), spare=st.integers(1, 8))
+    def evict(self, at_most: int, spare: int) -> None:
+        for place in evicted(self.counter, at_most, spare):
+            del self.held[place]
+
+    @invariant()
+    def both_agree(self) -> None:
+        counter, found = self.counter, {}
+        if isinstance(counter, SumCounter):
+            found = held(counter)
+        else:
+            for number, members in counter._members.buckets():
+                found.update({(number, key): set(apart(run)) for key, run in members.items()})
+        assert found == self.held
+        for key in "abc":
+            mine = [some for (_, name), some in self.held.items() if name == key]
+            figures = counter.figures(Claim(key, 0, MEMBERS), self.now)
+            if isinstance(counter, SumCounter):
+                assert figures.used == sum(mine)
+            else:
+                known: set[bytes] = set().union(*mine)
+                assert figures.used == len(known)
+                assert figures.asked == len(set(MEMBERS) - known)
+        assert {n: counter.timeline.end(n) for n in self.ends} == self.ends
+        counter._check()
+
+
+TestEvicting = Evicting.TestCase
+TestEvicting.settings = settings(deadline=None, max_examples=150, stateful_step_count=40)
