@@ -95,9 +95,9 @@ def _verify(args: argparse.Namespace) -> int:
                 len(bucket.entries) for one in contents.kept.values() for bucket in one.buckets
             )
             sys.stdout.write(
-                f"{path}: good; {len(contents.kept)} series with {entries} entries, "
-                f"{len(contents.transactions)} open transactions, "
-                f"{sum(map(len, contents.ledgers.values()))} rows in ledgers\n"
+                f"{path}: good; series: {len(contents.kept)}, entries: {entries}, "
+                f"open transactions: {len(contents.transactions)}, "
+                f"ledgers: {sum(map(len, contents.ledgers.values()))}\n"
             )
         failed |= len(complaints)
     return failed

@@ -12,7 +12,7 @@ is held in memory: at most once more what is counted.
 
 import secrets
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,6 +33,9 @@ _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_
 _COPY_PAGES: Final = 100
 _COPY_PAUSE: Final = 0.01
 """Seconds between two times so many pages of the hot copy: 40 MB a second at most."""
+
+_COPY_TRIES: Final = 20
+"""How often a page that is locked is tried again."""
 
 
 class LostError(Exception):
@@ -85,10 +88,10 @@ class Store:
             if found.contents is not None:
                 self._secret = found.contents.secret
                 self._pending.add(found.contents.journal)
+                self._lost = f"{self._path} does not have what was kept"
             if found.installed:
                 self._ours = _identity(self._path)
-            elif found.contents is not None:
-                self._lost = f"{self._path} does not have what was kept"
+                self._lost = ""
             if not self._lost:
                 self._ready(now)
         except (sqlite3.Error, OSError, rows.CorruptError) as error:
@@ -157,7 +160,7 @@ class Store:
         ):
             database.execute("BEGIN")
             database.execute("SELECT * FROM total").fetchall()  # from here on it sees no change
-            database.backup(to, pages=_COPY_PAGES, sleep=_COPY_PAUSE)
+            database.backup(to, pages=_COPY_PAGES, sleep=_COPY_PAUSE, progress=_patience())
             to.execute("PRAGMA journal_mode = DELETE")  # it is all in one file now
             rows.Rows(to).check()
         new.replace(self._copy)
@@ -221,6 +224,20 @@ class Store:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _patience() -> Callable[[int, int, int], None]:
+    """Return what ends a copy that gets nowhere; by itself it would be tried for ever."""
+    left = _COPY_TRIES
+
+    def progress(status: int, _remaining: int, _pages: int) -> None:
+        nonlocal left
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            left -= 1
+            if not left:
+                raise sqlite3.OperationalError("the database is locked")
+
+    return progress
 
 
 def _without_entries(kept: Kept) -> Kept:
