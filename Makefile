@@ -1,18 +1,23 @@
 # make run: the daemon in the foreground with the sample rules. make test: every test there is.
+# make faults: the tests of crashes and bad disks in their long form, some 20 minutes.
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: run test test-oldest check clean
+.PHONY: run test test-oldest faults check clean
 
 run: $(VENV)/installed
 	@mkdir -p var
-	@exec $(BIN)/policyd serve --config etc/policyd/policy.yaml --state var
+	@exec $(BIN)/policyd serve --config etc/policyd/policy.yaml --state var --admin var/admin.sock
 
 test: $(VENV)/tested-with
 	@tests/provision
 	$(BIN)/pytest
+
+faults: $(VENV)/tested-with
+	@tests/provision
+	POLICYD_FAULTS=long $(BIN)/pytest tests/faults
 
 # the oldest Twisted that is supported is Debian 12's
 test-oldest: $(OLDEST)/tested-with

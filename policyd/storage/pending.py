@@ -1,18 +1,24 @@
 """What was counted and is not in the buckets on disk yet."""
 
 from math import inf
+from typing import Final
 
 from policyd.aup.series import Kept, Series
 from policyd.counting.counters import Bucket, Entries
+
+MOST: Final = 3_000_000
+"""Entries; half a gigabyte or so."""
 
 
 class Pending:
     """The sum of all changes since it was last cleared.
 
-    It never comes to more than is counted: what is out of its window is forgotten.
+    What is out of its window is forgotten. Of more than *most* entries, the oldest are: while a
+    disk takes nothing, somebody may invent keys that memory has long let go of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._series: dict[str, _Pending] = {}
 
     def add(self, kept: Kept) -> None:
@@ -24,6 +30,7 @@ class Pending:
             if found is None or found.meaning != series.meaning:
                 found = self._series[name] = _Pending(series.meaning)
             found.add(series)
+        self._shrink()
 
     def clear(self) -> None:
         """Forget everything."""
@@ -32,6 +39,11 @@ class Pending:
     def series(self) -> Kept:
         """Return the sum of the changes."""
         return {name: one.series() for name, one in self._series.items()}
+
+    def _shrink(self) -> None:
+        """Forget the oldest buckets of the largest series while there are too many entries."""
+        while sum(one.entries for one in self._series.values()) > self._most:
+            max(self._series.values(), key=lambda one: one.entries).forget_oldest()
 
 
 class _Pending:
@@ -48,6 +60,13 @@ class _Pending:
         for end, entries in (*buckets.items(), *given):
             if end > series.oldest:
                 self._put(min(end, series.latest), entries)
+
+    @property
+    def entries(self) -> int:
+        return sum(map(len, self._buckets.values()))
+
+    def forget_oldest(self) -> None:
+        del self._buckets[min(self._buckets)]
 
     def series(self) -> Series:
         return Series(

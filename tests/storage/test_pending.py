@@ -80,3 +80,15 @@ def test_when_it_is_cleared_nothing_waits() -> None:
     pending.clear()
     pending.add({"a": Series("messages", NOW, NOW, [])})
     assert waiting(pending) == {"a": ("messages", {})}
+
+
+def test_of_too_much_the_oldest_is_forgotten() -> None:
+    pending = Pending(most=5)
+    pending.add({"a": series((60, {"x": 1, "y": 1})), "b": series((60, {"x": 1}))})
+    pending.add({"a": series((120, {"x": 1, "y": 1})), "b": series()})
+    assert sum(len(entries) for _, entries in flat(pending.series()).values()) == 5
+    pending.add({"a": series((120, {"z": 1})), "b": series()})
+    assert flat(pending.series()) == {
+        "a": ("messages", {(120, "x"): 1, (120, "y"): 1, (120, "z"): 1}),
+        "b": ("messages", {(60, "x"): 1}),
+    }
