@@ -74,6 +74,11 @@ class LocalDomains:
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def names(self) -> list[str]:
+        """The domains, in the order of the alphabet."""
+        return sorted(self._names)
+
     def __contains__(self, domain: str) -> bool:
         """Tell whether the folded *domain* is one of the provider's."""
         if domain in self._names:

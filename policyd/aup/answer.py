@@ -1,12 +1,14 @@
 """From exceeded limits to the one answer: which of them speaks, and in what words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from policyd.aup.applied import Applied
 from policyd.aup.facts import Facts
+from policyd.aup.incident import Suspension
 from policyd.aup.policy import Action, EndSession, Mode, Policy, Strength
-from policyd.aup.wording import duration
+from policyd.aup.wording import Wording, duration
 from policyd.clock import WallTime
 from policyd.counting.counters import Claim, Figures
 from policyd.protocol.reply import ROOM, Verdict, starts_over
@@ -40,41 +42,71 @@ class Excess(NamedTuple):
         return self.applied.limit.mode is Mode.ENFORCE
 
 
-def strongest(excesses: Iterable[Excess]) -> Excess | None:
-    """Return the one whose answer is given: the strongest, then the first in the rule file."""
-    return max(excesses, key=lambda excess: excess.action.strength, default=None)
+def by_strength(excesses: Iterable[Excess]) -> Sequence[Excess]:
+    """Return *excesses*, that whose answer is given first: the strongest, in the file's order."""
+    return sorted(excesses, key=lambda excess: -excess.action.strength)
 
 
-def verdict(
-    excess: Excess, policy: Policy, facts: Facts, request: Request, now: WallTime
-) -> Verdict:
-    """Return what *excess* makes the answer to *request*."""
-    stage = request.stage or Stage.END_OF_MESSAGE
+class Told(NamedTuple):
+    """Who is told what about: all that an answer's words may speak of beside what it is about."""
+
+    policy: Policy
+    facts: Facts
+    request: Request
+
+
+def exceeded(excess: Excess, told: Told, incident: str, now: WallTime) -> Verdict:
+    """Return the answer that *excess* makes; *incident* is the id of the one it belongs to."""
     limit, action = excess.applied.limit, excess.action
     wording = limit.text if action == limit.action else limit.permanent_text
     values = {
+        "used": str(excess.figures.total),
+        "asked": str(excess.figures.asked),
+        "max": str(excess.applied.max),
+        "window": duration(limit.window),
+        "limit": limit.id,
+        "title": limit.title,
+        "incident": incident,
+    }
+    if "retry_after" in wording.placeholders:
+        values["retry_after"] = duration(_retry_after(excess, now))
+    return _worded(wording, action, values, told)
+
+
+def suspended(suspension: Suspension, told: Told) -> Verdict:
+    """Return the answer to a sender whom *suspension* keeps from sending."""
+    until = suspension.until
+    values = {
+        "suspended": suspension.name,
+        "reason": suspension.reason or "by an administrator",
+        "since": _moment(suspension.since, told.policy),
+        "until": "it is lifted" if until is None else _moment(until, told.policy),
+        "incident": suspension.incident,
+    }
+    wording = told.policy.aftermath.ladder.suspended_text
+    return _worded(wording, Action("REJECT", "5.7.1"), values, told)
+
+
+def _moment(when: WallTime, policy: Policy) -> str:
+    """Return *when* as people at the provider say it; without a colon, which log analysers cut."""
+    return datetime.fromtimestamp(when, policy.time_zone).strftime("%Y-%m-%d %Hh%M")
+
+
+def _worded(wording: Wording, action: Action, values: Mapping[str, str], told: Told) -> Verdict:
+    policy, facts, request = told
+    known = {
         "account": facts.account,
         "domain": facts.domain,
         "sender": request["sender"] or "<>",
         "recipient": request["recipient"],
         "client_address": facts.client_address,
-        "used": str(excess.figures.total),
-        "asked": str(excess.figures.asked),
-        "max": str(excess.applied.max),
-        "window": duration(limit.window),
         "aup_url": policy.organization.aup_url,
         "contact": policy.organization.contact,
         "organization": policy.organization.name,
-        "limit": limit.id,
-        "title": limit.title,
+        **values,
     }
-    if "retry_after" in wording.placeholders:
-        values["retry_after"] = duration(_retry_after(excess, now))
-    return Verdict(
-        _verb(action, policy, request),
-        action.status,
-        wording.expand(values, ROOM[stage]),
-    )
+    room = ROOM[request.stage or Stage.END_OF_MESSAGE]
+    return Verdict(_verb(action, policy, request), action.status, wording.expand(known, room))
 
 
 def _verb(action: Action, policy: Policy, request: Request) -> str:

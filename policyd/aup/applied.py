@@ -61,12 +61,16 @@ class Message:
 class Applied:
     """One *limit* with its *counter* and its *max*, for the sender of one transaction.
 
-    *scope* is what the likeness in its key is within: kind and name, None without likeness.
+    *client* is the hash that the network of the client is known by. *scope* is what the likeness in
+    the key is within: kind and name, None without likeness.
     """
 
-    __slots__ = ("_shared", "counter", "limit", "max", "scope")
+    __slots__ = ("_client", "_shared", "counter", "limit", "max", "scope")
 
-    def __init__(self, limit: Limit, counter: Counter, most: int, facts: Facts) -> None:
+    def __init__(
+        self, limit: Limit, counter: Counter, most: int, facts: Facts, client: bytes = b""
+    ) -> None:
+        self._client = client
         self.limit = limit
         self.counter = counter
         self.max = most
@@ -99,7 +103,9 @@ class Applied:
 
     def _claim(self, key: str, counted: Sequence[Recipient], size: int) -> Claim:
         count = self.limit.count
-        if count is Count.DISTINCT_RECIPIENTS:
+        if count is Count.DISTINCT_CLIENTS:
+            return Claim(key, 0, [self._client])
+        if count in (Count.DISTINCT_RECIPIENTS, Count.FIRST_TIME_RECIPIENTS):
             return Claim(key, 0, [recipient.member for recipient in counted])
         if count is Count.RECIPIENTS:
             return Claim(key, len(counted))

@@ -15,6 +15,7 @@ from policyd.aup.policy import SCOPES, Count, Limit, Policy
 from policyd.aup.series import Kept, Series
 from policyd.clock import WallTime
 from policyd.counting.counters import Bucket, Counter, DistinctCounter, SumCounter
+from policyd.counting.first_time import FirstTimeCounter
 from policyd.counting.window import bucket_width
 
 LIMIT: Final = "limit"
@@ -53,6 +54,8 @@ class Counts:
             if old is not None and self._meanings[limit.id] == meanings[limit.id]:
                 counters[limit.id] = old
                 old.timeline.obey(limit.window)
+                if isinstance(old, FirstTimeCounter):
+                    old.known.timeline.obey(limit.known_for)
                 continue
             counters[limit.id] = _counter(limit)
             if old is not None:
@@ -60,8 +63,9 @@ class Counts:
         kept = set(counters.values())
         for old in self._counters.values():
             if old not in kept:
-                old.sums.drop()
-                self._dropped.append(old)
+                for _, part in old.parts():
+                    part.sums.drop()
+                    self._dropped.append(part)
         self._policy = policy
         self._near = _near(policy)
         self._counters, self._meanings = counters, meanings
@@ -83,31 +87,31 @@ class Counts:
     def take(self, now: WallTime) -> Kept:
         """Return what was counted since the last call."""
         self.tidy(now, 0)
-        limits = {limit: counter.take() for limit, counter in self._counters.items()}
+        limits = {name: counter.take() for name, _, counter in self._parts()}
         return self._series(now, limits, {s: groups.take() for s, groups in self.groups.items()})
 
     def whole(self, now: WallTime) -> Kept:
         """Return all that is counted."""
         self.tidy(now, 0)
-        limits = {limit: counter.whole() for limit, counter in self._counters.items()}
+        limits = {name: counter.whole() for name, _, counter in self._parts()}
         return self._series(now, limits, {s: groups.whole() for s, groups in self.groups.items()})
 
     def restore(self, kept: Kept, now: WallTime) -> list[str]:
         """Take what *take* or *whole* gave, into empty counters; return the ids left empty."""
-        emptied = []
-        for limit, counter in self._counters.items():
-            if (series := kept.get(f"{LIMIT} {limit}")) is None:
+        emptied = set()
+        for name, limit, counter in self._parts():
+            if (series := kept.get(name)) is None:
                 continue
             if series.meaning == self._meanings[limit]:
                 counter.restore(series.buckets, now)
             else:
-                emptied.append(limit)
+                emptied.add(limit)
         for scope, groups in self.groups.items():
             if (series := kept.get(f"{LIKENESS} {scope}")) is not None:
                 for _, entries in series.buckets:
                     groups.restore({name: bytes(group) for name, group in entries.items()})
         self.tidy(now, 0)
-        return emptied
+        return [limit for limit in self._counters if limit in emptied]
 
     def evict(self, at_most: int) -> int:
         """Look at up to *at_most* entries of each series that takes too much memory.
@@ -150,15 +154,20 @@ class Counts:
         """Yield each limit's id and counter."""
         yield from self._counters.items()
 
+    def _parts(self) -> Iterator[tuple[str, str, Counter]]:
+        """Yield what is kept: the names of the series, the ids of the limits, the counters."""
+        for limit, counter in self._counters.items():
+            for part, one in counter.parts():
+                yield f"{LIMIT} {limit}{part}", limit, one
+
     def _series(
         self, now: WallTime, limits: dict[str, list[Bucket]], groups: dict[str, dict[str, bytes]]
     ) -> Kept:
         """Return the changes or contents of *limits* and *groups* as series."""
         series: dict[str, Series] = {}
-        for limit, buckets in limits.items():
-            timeline = self._counters[limit].timeline
-            oldest, latest = timeline.oldest(now), timeline.latest(now)
-            series[f"{LIMIT} {limit}"] = Series(self._meanings[limit], oldest, latest, buckets)
+        for name, limit, counter in self._parts():
+            oldest, latest = counter.timeline.oldest(now), counter.timeline.latest(now)
+            series[name] = Series(self._meanings[limit], oldest, latest, limits[name])
         for scope, entries in groups.items():
             latest = (now // _GROUPS_WIDTH + 1) * _GROUPS_WIDTH
             buckets = [Bucket(latest, entries)] if entries else []
@@ -175,7 +184,9 @@ class Counts:
 
 
 def _counter(limit: Limit) -> Counter:
-    distinct = limit.count is Count.DISTINCT_RECIPIENTS
+    if limit.count is Count.FIRST_TIME_RECIPIENTS:
+        return FirstTimeCounter(limit.window, limit.known_for)
+    distinct = limit.count in (Count.DISTINCT_RECIPIENTS, Count.DISTINCT_CLIENTS)
     return DistinctCounter(limit.window) if distinct else SumCounter(limit.window)
 
 

@@ -7,24 +7,29 @@ refused and counted under none. Both happen in one synchronous call, so that mes
 never see each other half counted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
 
-from policyd.aup import answer
 from policyd.aup.address import fold_address
-from policyd.aup.answer import Excess, strongest
+from policyd.aup.answer import by_strength
 from policyd.aup.applied import Applied, Message, Recipient, Scope
 from policyd.aup.counts import Counts
-from policyd.aup.event import Decided, Event, Exceeded
+from policyd.aup.decision import Asked, Decision, Decisions
 from policyd.aup.facts import Facts
+from policyd.aup.grants import Grants, exemption
+from policyd.aup.incident import EXEMPTIONS, Entry, Grant, Row
 from policyd.aup.kept_verdicts import KeptVerdicts
+from policyd.aup.ladder import Ladder
+from policyd.aup.match import client_network
 from policyd.aup.policy import Exemption, LikenessBy, Limit, Override, Policy, Refuse
 from policyd.aup.series import Kept
+from policyd.aup.tested import Tested
 from policyd.aup.transaction import Connection, Transaction, Transactions, TransactionState
 from policyd.clock import Instant, WallTime
-from policyd.counting.counters import Claim, Figures
+from policyd.counting.counters import Claim
 from policyd.counting.distinct import Hasher
-from policyd.protocol.reply import PASS, Verdict
+from policyd.protocol.reply import PASS
 from policyd.protocol.request import Request, Stage
 
 MOST_STAND_INS: Final = 100_000
@@ -33,41 +38,49 @@ MOST_STAND_INS: Final = 100_000
 _VERDICTS: Final = "verdicts"
 """The name of their series."""
 
+CLIENT_NETWORK: Final = (24, 64)
+"""Prefixes of the networks that distinct clients are told by, IPv4 and IPv6, in bits."""
+
 _ONE_BYTE: Final = 1
 """The least that a message is; its size is not known at RCPT."""
 
 
-class Decision(NamedTuple):
-    """The answer to one request, and what happened."""
-
-    verdict: Verdict
-    events: Sequence[Event] = ()
-
-
 class Engine:
-    """The policy at work: it decides requests and holds the counts.
-
-    With *trace* set each decision tells its arithmetic in an event.
-    """
+    """The policy at work: it decides requests and holds the counts."""
 
     def __init__(self, policy: Policy, hasher: Hasher) -> None:
-        self.trace = False
         self.counts = Counts(policy)
         self.transactions = Transactions()
-        self._policy = policy
+        self.grants = Grants()
+        self._rules = self._policy = policy  # as written, and with what was granted beside
         self._hasher = hasher
         self._verdicts = KeptVerdicts()
+        self._decisions = Decisions(policy, hasher)
 
     @property
     def policy(self) -> Policy:
         """The rules that are obeyed."""
-        return self._policy
+        return self._rules
+
+    @property
+    def ladder(self) -> Ladder:
+        """Incidents and suspensions."""
+        return self._decisions.ladder
+
+    @property
+    def trace(self) -> bool:
+        """Whether each decision tells its arithmetic."""
+        return self._decisions.trace
+
+    @trace.setter
+    def trace(self, trace: bool) -> None:
+        self._decisions.trace = trace
 
     def decide(self, request: Request, connection: Connection, now: Instant) -> Decision:
         """Return the answer to *request*, which arrived on *connection*."""
         stage = request.stage
         if stage is None:
-            return self._decision(request, PASS)
+            return self._decisions.other(request, PASS)
         if stage is Stage.RCPT:
             return self._at_rcpt(request, self._transaction(request, connection, now), now)
         name = KeptVerdicts.name(request, connection.host)
@@ -75,7 +88,7 @@ class Engine:
         if kept is not None:
             # a transaction that goes on after a refusal came back to do so on this connection
             self.transactions.find(connection, request["instance"])
-            return self._decision(request, kept)
+            return self._decisions.other(request, kept)
         decision = self._at_end(request, self._transaction(request, connection, now), now)
         if request["instance"]:
             self._verdicts.keep(name, decision.verdict, now.monotonic)
@@ -93,34 +106,64 @@ class Engine:
         for transaction in self.transactions:
             transaction.release()
         emptied = self.counts.obey(policy, now.wall)
-        self._policy = policy
+        self._rules = policy
+        self._with_grants()
         # the others are looked at again when they are asked about
         if any(limit.refuse is Refuse.RECIPIENT for limit in policy.limits):
             for transaction in self.transactions:
                 self._renew(transaction, now.wall)
         return emptied
 
+    def grant(self, grant: Grant) -> None:
+        """Exempt whom *grant* names; raise ValueError, with a sentence, if it names nobody."""
+        exemption(grant, self._rules.accounts)
+        self.grants.add(grant)
+        self._with_grants()
+
+    def revoke(self, name: str) -> Grant | None:
+        """Take back the grant with the id *name*; return it, None if there is none."""
+        grant = self.grants.remove(name)
+        self._with_grants()
+        return grant
+
+    def take_entries(self) -> list[Entry]:
+        """Return the rows of ledgers that changed since the last call."""
+        return self.ladder.take_entries() + self.grants.take_entries()
+
+    def whole_entries(self) -> list[Entry]:
+        """Return all rows of ledgers."""
+        return self.ladder.whole_entries() + self.grants.whole_entries()
+
     def take(self, now: Instant) -> Kept:
         """Return what is to be kept of all that happened since the last call."""
-        return {**self.counts.take(now.wall), _VERDICTS: self._verdicts.take(now.wall)}
+        verdicts = self._verdicts.take(now.wall)
+        return {**self.counts.take(now.wall), **self.ladder.take(now.wall), _VERDICTS: verdicts}
 
     def whole(self, now: Instant) -> Kept:
         """Return all that is to be kept; from here on *take* gives the changes."""
         self.take(now)
-        return {**self.counts.whole(now.wall), _VERDICTS: self._verdicts.whole(now)}
+        verdicts = self._verdicts.whole(now)
+        return {**self.counts.whole(now.wall), **self.ladder.whole(now.wall), _VERDICTS: verdicts}
 
     def open_transactions(self, now: Instant) -> list[TransactionState]:
         """Return what is to be kept over a restart beside what is counted."""
         return [transaction.dump(now.monotonic) for transaction in self.transactions]
 
     def restore(
-        self, kept: Kept, transactions: Iterable[TransactionState], now: Instant
+        self,
+        kept: Kept,
+        transactions: Iterable[TransactionState],
+        rows: Mapping[str, Sequence[Row]],
+        now: Instant,
     ) -> list[str]:
         """Go on where another engine ended; return the ids of the limits that start empty.
 
         Raise ValueError if this is nothing that an engine gave.
         """
         emptied = self.counts.restore(kept, now.wall)
+        self.ladder.restore(kept, rows, now.wall)
+        self.grants.restore(rows.get(EXEMPTIONS, ()))
+        self._with_grants()
         if verdicts := kept.get(_VERDICTS):
             self._verdicts.restore(verdicts.buckets, now)
         for state in transactions:
@@ -135,89 +178,108 @@ class Engine:
         done = self.transactions.tidy(now.monotonic, at_most)
         done += self._verdicts.tidy(now.monotonic, at_most - done)
         done += self.counts.tidy(now.wall, at_most - done)
+        done += self.ladder.pass_time(now.wall, at_most - done)
+        if self.grants.end(now.wall):
+            self._with_grants()
         return done + self.counts.evict(at_most)
+
+    def _with_grants(self) -> None:
+        """Obey the rules, and what was granted beside them."""
+        granted = self.grants.exemptions(self._rules.accounts)
+        exemptions = (*self._rules.exemptions, *granted)
+        self._policy = replace(self._rules, exemptions=exemptions) if granted else self._rules
+        self._decisions.obey(self._policy)
 
     def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
         transaction.rcpt_seen = True
-        if transaction.refusal is not None:
-            return self._refusal(transaction.refusal, request, transaction, now)
         recipient = self._recipient(transaction, request["recipient"])
+        asked = Asked(request, transaction, (recipient,), now.wall)
+        if (blocked := self._decisions.blocked(asked)) is not None:
+            return blocked
+        if transaction.refusal is not None:
+            return self._decisions.refusal(asked, [transaction.refusal])
         if recipient.address in transaction.recipients:
-            return self._decision(request, PASS, transaction.facts)
+            return self._decisions.passed(asked)
         if transaction.exempt or (transaction.recipients and not transaction.reserving):
             # kept of exempt ones as well: a reload may end the exemption before the message ends
             self.transactions.accept(transaction, recipient)
-            return self._decision(request, PASS, transaction.facts)
-        return self._at_new_rcpt(request, transaction, recipient, now)
+            return self._decisions.passed(asked)
+        return self._at_new_rcpt(asked, recipient)
 
-    def _at_new_rcpt(
-        self, request: Request, transaction: Transaction, recipient: Recipient, now: Instant
-    ) -> Decision:
+    def _at_new_rcpt(self, asked: Asked, recipient: Recipient) -> Decision:
+        transaction = asked.transaction
         message = Message((recipient,), _ONE_BYTE)
-        test = _Test(now.wall)
+        tested = Tested(asked.now)
         if not transaction.recipients:
-            self._test_first(transaction, message, test)
-            if (excess := strongest(test.excesses)) is not None:
-                transaction.refusal = excess
-                return self._refusal(excess, request, transaction, now, test)
-        self._test_each(transaction, message, test)
-        if (refused := strongest(e for e in test.excesses if e.answers)) is not None:
-            return self._refusal(refused, request, transaction, now, test)
-        for excess in test.excesses:
+            self._test_first(transaction, message, tested)
+            if refusing := by_strength(tested.excesses):
+                transaction.refusal = refusing[0]
+                return self._decisions.refusal(asked, refusing, tested)
+        self._test_each(transaction, message, tested)
+        if refusing := by_strength(e for e in tested.excesses if e.answers):
+            return self._decisions.refusal(asked, refusing, tested)
+        for excess in tested.excesses:
             transaction.noted.add(excess.applied.limit.id)
             transaction.release(excess.applied)
-        for applied, claims, _ in test.passed:
+        for applied, claims, _ in tested.passed:
             if applied.limit.refuse is Refuse.RECIPIENT:
                 transaction.reserve(applied, claims)
         self.transactions.accept(transaction, recipient)
-        return self._noting(request, transaction, now, test)
+        return self._decisions.passed(asked, tested)
 
-    def _test_first(self, transaction: Transaction, message: Message, test: "_Test") -> None:
+    def _test_first(self, transaction: Transaction, message: Message, tested: Tested) -> None:
         """Test what has no room for the first recipient, and so for no message (rule 2)."""
         for applied in transaction.applied:
             limit = applied.limit
             if limit.refuse is Refuse.MESSAGE and limit.answers and self._known_at_rcpt(applied):
-                test.run(applied, self._claims(applied, message, test.now))
+                tested.test(applied, self._claims(applied, message, tested.now))
 
-    def _test_each(self, transaction: Transaction, message: Message, test: "_Test") -> None:
+    def _test_each(self, transaction: Transaction, message: Message, tested: Tested) -> None:
         """Test the limits that refuse single recipients (rule 3)."""
         for applied in transaction.reserving:
             if applied.limit.id not in transaction.noted:
-                claims = self._claims(applied, message, test.now)
-                test.run(applied, transaction.not_held(applied, claims))
+                claims = self._claims(applied, message, tested.now)
+                tested.test(applied, transaction.not_held(applied, claims))
 
     def _at_end(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
+        recipients = self._settled(request, transaction)
+        asked = Asked(request, transaction, recipients, now.wall)
+        if (decision := self._decisions.blocked(asked)) is not None:
+            self.transactions.start_over(transaction, request)
+            return decision
         if transaction.exempt:
             self.transactions.close(transaction)
-            return self._decision(request, PASS, transaction.facts)
-        message = Message(self._settled(request, transaction), transaction.size(request))
+            return self._decisions.passed(asked)
+        message = Message(recipients, transaction.size(request))
         transaction.release()  # from here on the set itself is what is asked
-        test = _Test(now.wall)
+        tested = Tested(now.wall)
         for applied in transaction.applied:
             if applied.limit.id not in transaction.noted:
-                test.run(applied, self._claims(applied, message, now.wall))
-        if (refused := strongest(e for e in test.excesses if e.answers)) is not None:
+                tested.test(applied, self._claims(applied, message, now.wall))
+        if refusing := by_strength(e for e in tested.excesses if e.answers):
+            decision = self._decisions.refusal(asked, refusing, tested)
             self.transactions.start_over(transaction, request)
-            return self._refusal(refused, request, transaction, now, test)
-        self._commit(message, test)
+            return decision
+        self._commit(message, tested)
+        decision = self._decisions.passed(asked, tested)
         self.transactions.close(transaction)
-        return self._noting(request, transaction, now, test)
+        return decision
 
-    def _commit(self, message: Message, test: "_Test") -> None:
+    def _commit(self, message: Message, tested: Tested) -> None:
         """Count *message* under every limit that it passed."""
         new = {scope for scope, name in message.likeness.items() if not name}
         joined: set[Scope] = set()
-        for applied, claims, _ in test.passed:
+        for applied, claims, _ in tested.passed:
             scope = applied.scope
             if scope is not None and claims:
                 if scope not in joined:
                     groups = self.counts.groups[scope[0]]
-                    message.likeness[scope] = groups.join(scope[1], message.size, test.now)
+                    message.likeness[scope] = groups.join(scope[1], message.size, tested.now)
                     joined.add(scope)
                 if scope in new:  # only now its group has a name to be counted under
                     claims = applied.claims(message)  # noqa: PLW2901
             for claim in claims:
-                applied.counter.commit(claim, test.now)
+                applied.counter.commit(claim, tested.now)
 
     def _transaction(self, request: Request, connection: Connection, now: Instant) -> Transaction:
         """Return the transaction of *request*, a new one if need be."""
@@ -259,8 +321,9 @@ class Engine:
             for override in _in_force(policy.overrides, now)
             if override.match.matches(facts)
         ]
+        client = self._hasher(client_network(facts.client_address, *CLIENT_NETWORK))
         transaction.applied = [
-            Applied(limit, self.counts.counter(limit), most, facts)
+            Applied(limit, self.counts.counter(limit), most, facts, client)
             for limit in policy.limits
             if limit.applies_to(facts) and (most := _most(limit, overrides)) is not None
         ]
@@ -318,105 +381,11 @@ class Engine:
             claims = self._claims(applied, Message((recipient,), _ONE_BYTE), now)
             transaction.reserve(applied, transaction.not_held(applied, claims))
 
-    def _refusal(
-        self,
-        excess: Excess,
-        request: Request,
-        transaction: Transaction,
-        now: Instant,
-        test: "_Test | None" = None,
-    ) -> Decision:
-        event = self._exceeded(excess, request, transaction.facts, now, refused=True)
-        return self._decision(request, event.verdict, transaction.facts, test, (event,))
-
-    def _noting(
-        self, request: Request, transaction: Transaction, now: Instant, test: "_Test"
-    ) -> Decision:
-        """Return a pass, or what a WARN or HOLD has to say, and note what was exceeded."""
-        events = [
-            self._exceeded(excess, request, transaction.facts, now, refused=False)
-            for excess in test.excesses
-        ]
-        spoken = strongest(excess for excess in test.excesses if excess.speaks)
-        verdict = PASS if spoken is None else events[test.excesses.index(spoken)].verdict
-        return self._decision(request, verdict, transaction.facts, test, tuple(events))
-
-    def _exceeded(
-        self, excess: Excess, request: Request, facts: Facts, now: Instant, *, refused: bool
-    ) -> Exceeded:
-        return Exceeded(
-            refused=refused,
-            stage=request.stage or Stage.END_OF_MESSAGE,
-            limit=excess.applied.limit,
-            most=excess.applied.max,
-            key=excess.claim.key,
-            figures=excess.figures,
-            action=excess.action,
-            verdict=answer.verdict(excess, self._policy, facts, request, now.wall),
-            account=facts.account,
-            domain=facts.domain,
-            request=request,
-        )
-
-    def _decision(
-        self,
-        request: Request,
-        verdict: Verdict,
-        facts: Facts | None = None,
-        test: "_Test | None" = None,
-        events: tuple[Event, ...] = (),
-    ) -> Decision:
-        if self.trace:
-            decided = Decided(
-                verdict=verdict,
-                account="" if facts is None else facts.account,
-                request=request,
-                figures=() if test is None else tuple(test.figures()),
-            )
-            events = (*events, decided)
-        return Decision(verdict, events)
-
     def _check(self) -> None:
         """Assert the invariants of all that is held."""
         self.counts._check()
         self.transactions._check()
         self._verdicts._check()
-
-
-class _Test:
-    """Every limit tested, before any is counted."""
-
-    __slots__ = ("excesses", "now", "passed")
-
-    def __init__(self, now: WallTime) -> None:
-        self.now = now
-        self.excesses: list[Excess] = []
-        self.passed: list[tuple[Applied, Sequence[Claim], Figures | None]] = []
-
-    def run(self, applied: Applied, claims: Sequence[Claim]) -> None:
-        """Test *claims*; of several the one that comes to the most speaks."""
-        worst: Figures | None = None
-        over: list[tuple[Claim, Figures]] = []
-        for claim in claims:
-            figures = applied.counter.figures(claim, self.now)
-            total = figures.total
-            if worst is None or total > worst.total:
-                worst = figures
-            if total > applied.max:
-                over.append((claim, figures))
-        if over:
-            over.sort(key=lambda one: one[1].total, reverse=True)
-            self.excesses.append(Excess(applied, *over[0], over[1:]))
-        else:
-            self.passed.append((applied, claims, worst))
-
-    def figures(self) -> Iterator[tuple[str, Figures, int]]:
-        """Yield what was tested: id of the limit, figures, maximum."""
-        for applied, _, figures in self.passed:
-            if figures is not None:
-                yield applied.limit.id, figures, applied.max
-        for excess in self.excesses:
-            yield excess.applied.limit.id, excess.figures, excess.applied.max
 
 
 _Ending = TypeVar("_Ending", Exemption, Override)

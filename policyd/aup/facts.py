@@ -24,21 +24,30 @@ VARYING_ATTRIBUTES: Final = frozenset(
 """Attributes that change from one request of a transaction to the next."""
 
 
+_PROVEN: Final = frozenset(
+    ("sasl_username", "ccert_subject", "ccert_fingerprint", "ccert_pubkey_fingerprint")
+)
+"""Attributes that Postfix fills only for those who logged in or showed a certificate."""
+
+
 class Facts:
     """The sender's side of one transaction.
 
-    *account* and *domain* are empty when no identity attribute says anything.
+    *account* and *domain* are empty when no identity attribute says anything. *authenticated* tells
+    whether the sender has proved to be the account, as opposed to having claimed it.
     """
 
-    __slots__ = ("_request", "account", "client_address", "domain")
+    __slots__ = ("_request", "account", "authenticated", "client_address", "domain")
 
     def __init__(self, request: Request, accounts: Accounts) -> None:
         self._request = request
         self.client_address = request["client_address"]
         self.account = ""
+        self.authenticated = False
         for attribute in accounts.identity:
             if identity := request[attribute]:
                 self.account = accounts.normalise(identity)
+                self.authenticated = attribute in _PROVEN
                 break
         self.domain = split_address(self.account)[1]
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from policyd.aup.address import Accounts, LocalDomains
 from policyd.aup.facts import Facts
+from policyd.aup.ladder_rules import Aftermath
 from policyd.aup.match import ADDRESS_ATTRIBUTES, Matcher
 from policyd.aup.wording import Wording
 from policyd.clock import WallTime
@@ -37,6 +38,8 @@ class Count(Enum):
     RECIPIENTS = "recipients"
     DISTINCT_RECIPIENTS = "distinct-recipients"
     BYTES = "bytes"
+    DISTINCT_CLIENTS = "distinct-clients"
+    FIRST_TIME_RECIPIENTS = "first-time-recipients"
 
 
 class Recipients(Enum):
@@ -127,7 +130,8 @@ class Limit:
 
     All conditions of *match* must hold, none of *unless* may. *window* is in seconds; *max* is the
     most that may pass, in units of *count*. *permanent_text* is the text when a deferral is made
-    permanent, and *text* itself for any other action.
+    permanent, and *text* itself for any other action. Refusals are *strike*s that climb the ladder,
+    or not. *known_for*, in seconds, is how long a recipient is no first-time one any more.
 
     Derived: *likeness_scope* is what the likeness in the key is within, None for a key without one;
     *shared_parts* are those of the key that all recipients of a message share, and *split_by* is
@@ -148,6 +152,8 @@ class Limit:
     mode: Mode
     match: Matcher = field(default_factory=Matcher)
     unless: Matcher = field(default_factory=Matcher)
+    strike: bool = False
+    known_for: float = 0.0
     likeness_scope: str | None = field(init=False, repr=False)
     shared_parts: tuple[KeyPart, ...] = field(init=False, repr=False)
     split_by: str | None = field(init=False, repr=False)
@@ -271,3 +277,4 @@ class Policy:
     overrides: tuple[Override, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
     state: State = State()
+    aftermath: Aftermath = field(default_factory=Aftermath)

@@ -49,13 +49,13 @@ class Transaction:
     """All requests of one *instance* of one asking *host*.
 
     *policy* are the rules that it was last looked at under; *applied* are the limits of them that
-    hold to it, *reserving* those of them that refuse single
-    recipients; *exempt* says that none does. Recipients that *exempt_recipients* match count
-    nowhere. *refusal* is what every further recipient gets once
-    the first was refused. *noted* are the ids of the limits that would have refused a recipient
-    and so charge nothing for this message. *recipients* is what was accepted at RCPT, in order;
-    *rcpt_seen* tells an empty set from one that is not known. A *patient* one was cut off by our
-    own restart, which Postfix notices only when it has something to ask.
+    hold to it, *reserving* those of them that refuse single recipients; *exempt* says that none
+    does. Recipients that *exempt_recipients* match count nowhere. *refusal* is what every further
+    recipient gets once the first was refused, and *first_refused* the first recipient that was.
+    *noted* are the ids of the limits that would have refused a recipient and so charge nothing for
+    this message. *recipients* is what was accepted at RCPT, in order; *rcpt_seen* tells an empty
+    set from one that is not known. A *patient* one was cut off by our own restart, which Postfix
+    notices only when it has something to ask.
     """
 
     __slots__ = (
@@ -68,6 +68,7 @@ class Transaction:
         "exempt",
         "exempt_recipients",
         "facts",
+        "first_refused",
         "host",
         "instance",
         "noted",
@@ -97,6 +98,7 @@ class Transaction:
         self.rcpt_seen = False
         self.patient = False
         self.refusal: Excess | None = None
+        self.first_refused = ""
         self.noted: set[str] = set()
         self._base_size = 0
         self._base_count = 0

@@ -7,7 +7,7 @@ the room of the words around it.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from string import Formatter
 from typing import Final
@@ -18,12 +18,19 @@ PLACEHOLDERS: Final = frozenset(
     """account domain sender recipient client_address used asked max window retry_after aup_url
     contact organization limit title incident""".split()
 )
+SUSPENDED_PLACEHOLDERS: Final = frozenset(
+    """suspended reason since until incident account domain sender recipient client_address aup_url
+    contact organization""".split()
+)
+"""What the text for suspended senders may have."""
+
 RETRY: Final = "; retry in {retry_after}"
 """What a 4xx reply says at its end when its text does not say when to come back."""
 
 _LONGEST_VALUES: Final = (100, 50, 25)
 """Bytes of a value that are shown: fewer when the words around it would not fit otherwise."""
 
+_INCIDENT: Final = "incident"
 _BANNED_START: Final = "service unavailable"
 _RETRY_WORDS: Final = re.compile(
     r"\{retry_after\}|\b(?:try|retry|come back)\b|\blater\b", re.IGNORECASE
@@ -42,8 +49,9 @@ class Wording:
         """Return the text for *values*, at most *room* bytes of it; never empty."""
         tail = _fill(self.tail, values, max(_LONGEST_VALUES))
         room -= len(tail)
+        template = self.template if values.get(_INCIDENT) else _without_incident(self.template)
         for longest in _LONGEST_VALUES:
-            text = _fill(self.template, values, longest).strip()
+            text = _fill(template, values, longest).strip()
             if text.lower().startswith(_BANNED_START):
                 # only a value can bring it here; fail2ban would ban the client for it
                 text = f"Refused, {text}"
@@ -72,7 +80,9 @@ DEFAULT: Final = "{title}; {used} of {max} in {window}"
 """The text of a limit that has none."""
 
 
-def mistakes(template: str, room: int, *, permanent: bool) -> Iterable[str]:
+def mistakes(
+    template: str, room: int, *, permanent: bool, placeholders: Container[str] = PLACEHOLDERS
+) -> Iterable[str]:
     """Yield what is wrong with *template* as the text of a reply with *room* bytes.
 
     With *permanent* it is the text of a 5xx reply.
@@ -83,7 +93,7 @@ def mistakes(template: str, room: int, *, permanent: bool) -> Iterable[str]:
         yield f"{error}; write {{{{ or }}}} for a brace that is meant"
         return
     for _, name in parts:
-        if name is not None and name not in PLACEHOLDERS:
+        if name is not None and name not in placeholders:
             yield f"unknown placeholder {{{name}}}"
     literal = "".join(text for text, _ in parts)
     if not template.strip():
@@ -95,9 +105,7 @@ def mistakes(template: str, room: int, *, permanent: bool) -> Iterable[str]:
     if len(literal) > room:
         yield f"{len(literal)} bytes and only {room} fit into the reply; shorten it"
     if permanent and (asks := _RETRY_WORDS.search(template)):
-        yield (
-            f"{asks.group()!r} in a reply that refuses for good; leave it out, or use action: DEFER"
-        )
+        yield f"{asks.group()!r} in a reply that refuses for good; leave it out (DEFER may say so)"
 
 
 def warnings(template: str, values: Mapping[str, str]) -> Iterable[str]:
@@ -132,6 +140,16 @@ def _fill(template: str, values: Mapping[str, str], longest: int) -> str:
     return "".join(
         literal + ("" if name is None else _cut(to_ascii(values.get(name, "")), longest))
         for literal, name in _parts(template)
+    )
+
+
+def _without_incident(template: str) -> str:
+    """Return *template* without the clauses that name an incident: there is none to ask about."""
+    if _INCIDENT not in template:
+        return template
+    clauses = template.split(";")
+    return ";".join(
+        clause for clause in clauses if all(name != _INCIDENT for _, name in _parts(clause))
     )
 
 

@@ -5,7 +5,7 @@ step would add. A counter knows nothing of a maximum, so that a changed one keep
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from policyd.clock import WallTime
@@ -93,6 +93,10 @@ class Counter(ABC):
     def __len__(self) -> int:
         """Return how many keys are held."""
         return len(self.sums)
+
+    def parts(self) -> Iterator[tuple[str, "Counter"]]:
+        """Yield what is kept of the counter, each part with what its series is called by."""
+        yield "", self
 
     def falls_by(self, claim: Claim, amount: int, now: WallTime) -> WallTime | None:
         """Return when U + A of *claim* will have fallen by *amount*, if nothing else happens.

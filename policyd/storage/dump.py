@@ -14,6 +14,7 @@ from math import inf, isfinite
 from typing import Any, Final, NoReturn
 
 from policyd.aup.counts import LIKENESS, LIMIT
+from policyd.aup.ladder import SERIES as LADDER
 from policyd.aup.likeness_grid import Group, pack, unpack
 from policyd.aup.series import Series
 from policyd.aup.transaction import TransactionState
@@ -160,7 +161,7 @@ def _said(name: str, value: int | bytes) -> Mapping[str, Any]:
     kind = name.split(maxsplit=1)[0]
     if kind == LIKENESS:
         return {"groups": [group._asdict() for group in unpack(value)]}
-    if kind == LIMIT:
+    if kind in (LIMIT, LADDER):
         return {"members": value.hex(" ", HASH_SIZE).split()}
     return {"verdicts": value.decode("ascii").splitlines()}
 

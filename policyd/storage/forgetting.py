@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from policyd.aup.address import fold_address
 from policyd.aup.counts import LIKENESS, LIMIT
+from policyd.aup.ladder import SERIES as LADDER
 from policyd.counting.counters import Bucket
 from policyd.counting.distinct import HASH_SIZE, Hasher
 from policyd.storage.contents import Contents
@@ -75,7 +76,7 @@ def _left(kind: str, entries: Any, somebody: _Somebody) -> Iterator[tuple[str, A
             continue
         if isinstance(value, int) or kind == LIKENESS:
             yield key, value
-        elif kind == LIMIT:
+        elif kind in (LIMIT, LADDER):
             if others := b"".join(one for one in _apart(value) if one != somebody.member):
                 yield key, others
         elif not somebody.is_named_in(_strings(_parsed(value.decode("ascii").splitlines()))):
@@ -118,7 +119,7 @@ def _strings(plain: Any) -> Iterator[str]:
 
 def _size(contents: Contents) -> int:
     counted = sum(
-        len(value) if isinstance(value, bytes) and name.startswith(LIMIT) else HASH_SIZE
+        len(value) if isinstance(value, bytes) and name.startswith((LIMIT, LADDER)) else HASH_SIZE
         for name, series in contents.kept.items()
         for bucket in series.buckets
         for value in bucket.entries.values()

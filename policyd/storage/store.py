@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from policyd.aup.incident import Entry
 from policyd.aup.series import Kept
 from policyd.aup.transaction import TransactionState
 from policyd.storage import recovery, rows
@@ -70,6 +71,7 @@ class Store:
         self._ours: tuple[int, int] | None = None  # device and inode of what was read or made
         self._writer: Writer | None = None
         self._pending = Pending()
+        self._owed: dict[tuple[str, str], Entry] = {}  # of ledgers, yet to be written
         self._behind = False  # whether the journal lacks something that is pending
         self._doubt: _Doubt | None = None
         self._lost = ""  # why what is pending and the database lack something that is kept
@@ -99,25 +101,35 @@ class Store:
         kept = found.contents or Contents(self._secret)
         return Opened(kept, (*found.problems, *problems))
 
-    def write(self, kept: Kept, now: float, *, snapshot: bool = False, whole: bool = False) -> None:
-        """Write the changes in *kept*, durably; for a *snapshot*, put the journal into the buckets.
+    def write(
+        self,
+        kept: Kept,
+        now: float,
+        entries: Iterable[Entry] = (),
+        *,
+        snapshot: bool = False,
+        whole: bool = False,
+    ) -> None:
+        """Write the changes in *kept*, and *entries* of ledgers, durably.
 
-        With *whole*, *kept* is all that there is. Raise LostError if all that there is is needed;
-        sqlite3.Error, OSError or CorruptError if nothing can be written for now: what was given is
-        held, and goes out with what is given next.
+        For a *snapshot*, put the journal into the buckets. With *whole*, this is all that there is.
+        Raise LostError if all that there is is needed; sqlite3.Error, OSError or CorruptError if
+        nothing can be written for now: what was given is held, and goes out with what is given
+        next.
         """
         if whole:
             self._forget()
             self._behind = True
         self._pending.add(kept)
+        self._owed.update({(entry.table, entry.id): entry for entry in entries})
         if self._doubt is not None:
             self._doubt.pending.add(_without_entries(kept))  # time passes for it too
         try:
             writer = self._ready(now)
             if snapshot or self._behind:
                 self._snapshot(writer, kept)
-            elif any(series.buckets for series in kept.values()):
-                writer.journal(kept)
+            elif self._owed or any(series.buckets for series in kept.values()):
+                writer.journal(kept, self._owed.values())
         except (sqlite3.Error, OSError, rows.CorruptError) as error:
             self._behind = True
             self._let_go()
@@ -129,6 +141,7 @@ class Store:
                     raise LostError(self._lost) from error
             raise
         self._behind = False
+        self._owed.clear()
 
     def keep(self, transactions: Iterable[TransactionState]) -> None:
         """Keep open *transactions* until the next start; raise sqlite3.Error if that fails."""
@@ -196,7 +209,7 @@ class Store:
 
     def _snapshot(self, writer: Writer, kept: Kept) -> None:
         try:
-            writer.snapshot(kept, self._pending.series())
+            writer.snapshot(kept, self._pending.series(), self._owed.values())
         except (sqlite3.Error, OSError):
             if writer.newest is not None:
                 self._doubt = _Doubt(writer.newest, self._pending)
@@ -217,6 +230,7 @@ class Store:
     def _forget(self) -> None:
         """Forget what waits to be written."""
         self._pending.clear()
+        self._owed.clear()
         self._doubt = None
         self._lost = ""
 

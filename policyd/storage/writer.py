@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from policyd.aup.incident import Entry
 from policyd.aup.series import Kept, Series
 from policyd.aup.transaction import TransactionState
-from policyd.storage.contents import parts, transaction_text
+from policyd.storage.contents import LEDGERS, parts, transaction_text
 from policyd.storage.rows import Rows
 
 _DELETED_AT_ONCE: Final = 500
@@ -28,6 +29,7 @@ class Writer:
         self._series: dict[str, tuple[int, str]] = {}
         self._buckets: dict[int, dict[float, list[int]]] = {}
         self._doomed: deque[int] = deque()
+        self._entries: dict[tuple[str, str], int] = {}
         self._find_out()
 
     @classmethod
@@ -43,21 +45,26 @@ class Writer:
         """Close the database."""
         self._database.close()
 
-    def journal(self, kept: Kept) -> None:
-        """Note the changes in *kept*."""
+    def journal(self, kept: Kept, entries: Iterable[Entry] = ()) -> None:
+        """Note the changes in *kept*, and the *entries* of ledgers."""
         with self._rows.transaction():
             self._agree(kept)
             for name, series in kept.items():
                 self._insert("journal", name, series)
+            self._enter(entries)
 
-    def snapshot(self, kept: Kept, pending: Kept) -> None:
-        """Put what is *pending* into the buckets; *kept* says which there are."""
+    def snapshot(self, kept: Kept, pending: Kept, entries: Iterable[Entry] = ()) -> None:
+        """Put what is *pending* into the buckets; *kept* says which there are.
+
+        The *entries* are those of ledgers.
+        """
         self.newest = None
         with self._rows.transaction():
             self._agree(kept)
             for name, series in pending.items():
                 self._insert("buckets", name, series)
             self._rows.delete_all("journal")
+            self._enter(entries)
 
     def has(self, serial: int) -> bool:
         """Tell whether the row *serial* of the buckets is there."""
@@ -87,6 +94,23 @@ class Writer:
                     self._buckets[series].setdefault(end, []).append(serial)
                 else:
                     self._doomed.append(serial)
+
+        for table in LEDGERS:
+            for serial, name in self._database.execute(f"SELECT serial, id FROM {table}"):  # noqa: S608
+                self._entries[table, name] = serial
+
+    def _enter(self, entries: Iterable[Entry]) -> None:
+        """Put the *entries* in the places of those that they replace."""
+        for table, name, row in entries:
+            serial = self._entries.get((table, name))
+            if row is None:
+                if serial is not None:
+                    self._rows.delete(table, serial)
+                    del self._entries[table, name]
+            elif serial is None:
+                self._entries[table, name] = self._rows.insert(table, id=name, **row)
+            else:
+                self._rows.change(table, serial, **row)
 
     def _agree(self, kept: Kept) -> None:
         """Bring the series in line with those *kept*, and let go of what they need no more."""

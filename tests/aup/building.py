@@ -6,6 +6,7 @@ from typing import Any
 
 from policyd.aup.address import Accounts, LocalDomains
 from policyd.aup.engine import Decision, Engine
+from policyd.aup.incident import Row
 from policyd.aup.policy import (
     Action,
     Count,
@@ -89,6 +90,7 @@ class Desk:
         self.connection = Connection("mx")
         self._messages = 0
         self._disk = Pending()
+        self._ledgers: dict[tuple[str, str], Row] = {}
 
     @property
     def now(self) -> Instant:
@@ -108,6 +110,11 @@ class Desk:
     def journal(self) -> None:
         """Write what changed."""
         self._disk.add(self.engine.take(self.now))
+        for table, name, row in self.engine.take_entries():
+            if row is None:
+                self._ledgers.pop((table, name), None)
+            else:
+                self._ledgers[table, name] = {"id": name, **row}
 
     def restart(self, rules: Policy | None = None, *, kill: bool = False) -> list[str]:
         """Let another engine go on, after a clean stop or a *kill*; return what starts empty."""
@@ -116,11 +123,17 @@ class Desk:
         transactions = () if kill else self.engine.open_transactions(self.now)
         self.engine = Engine(rules or self.engine.policy, Hasher(b"test"))
         self.engine.trace = True
-        emptied = self.engine.restore(self._disk.series(), transactions, self.now)
+        emptied = self.engine.restore(self._disk.series(), transactions, self._rows(), self.now)
         self.connection = Connection("mx")
         self.engine.tidy(self.now, 10_000)
         self.engine._check()
         return emptied
+
+    def _rows(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for (table, _), row in self._ledgers.items():
+            found.setdefault(table, []).append(row)
+        return found
 
     def ask(self, asked: Request, connection: Connection | None = None) -> Decision:
         decision = self.engine.decide(asked, connection or self.connection, self.now)

@@ -21,7 +21,7 @@ class Charge:
     key: Key
     member: str
     amount: int
-    when: float
+    end: float  # of its bucket
     gone: bool = False
 
 
@@ -60,6 +60,7 @@ class Model:
         self.current: dict[int, str] = {}
         self.answers: dict[tuple[str, ...], tuple[float, tuple[str, str | None]]] = {}
         self.journaled: dict[tuple[str, ...], float] = {}  # answers, by the end of their bucket
+        self.unwritten: set[tuple[str, ...]] = set()
         self.wall = self.ticks = 0.0
 
     # time
@@ -68,10 +69,9 @@ class Model:
         self.wall, self.ticks = wall, ticks
         windows = {limit.id: limit.window for limit in self.rules.limits}
         for charge in self.charges:
-            charge.when = min(charge.when, wall)
             window = windows[charge.limit]
-            width = bucket_width(window)
-            if charge.when // width * width + width <= wall - window:
+            charge.end = min(charge.end, self.bucket_end(window))
+            if charge.end <= wall - window:
                 charge.gone = True
         self.groups = [group for group in self.groups if group.last + self.life(group) > wall]
         for instance, mail in list(self.mails.items()):
@@ -80,6 +80,11 @@ class Model:
                 del self.mails[instance]
             elif mail.opened + 3600 <= ticks or (mail.left is not None and mail.left + 5 <= ticks):
                 mail.holds = False
+
+    def bucket_end(self, window: int) -> float:
+        """When the bucket of now ends."""
+        width = bucket_width(window)
+        return self.wall // width * width + width
 
     # counting
 
@@ -231,6 +236,7 @@ class Model:
         self.answers.pop(name, None)
         self.answers[name] = (self.ticks, answer)
         self.journaled.pop(name, None)
+        self.unwritten.add(name)
         return answer
 
     def settle(self, user: int, request: Request) -> tuple[str, str | None]:
@@ -257,12 +263,13 @@ class Model:
                 continue
             if limit.likeness_scope is not None:
                 self.join(limit, facts, size)
+            end = self.bucket_end(limit.window)
             for key, members in self.asks(limit, mail, recipients, size):
                 amount = {Count.MESSAGES: 1, Count.BYTES: size}.get(limit.count, len(members))
                 if limit.count is Count.DISTINCT_RECIPIENTS:
-                    self.charges += [Charge(limit.id, key, m, 1, self.wall) for m in members]
+                    self.charges += [Charge(limit.id, key, m, 1, end) for m in members]
                 else:
-                    self.charges.append(Charge(limit.id, key, "", amount, self.wall))
+                    self.charges.append(Charge(limit.id, key, "", amount, end))
         self.close(request["instance"])
         return "PASS", over[0].id if over else None
 
@@ -298,13 +305,18 @@ class Model:
 
     def journal(self) -> None:
         latest = self.wall // 10 * 10 + 10
-        self.journaled = {name: min(end, latest) for name, end in self.journaled.items()}
-        for name in self.answers:
-            self.journaled.setdefault(name, latest)
+        self.journaled = {
+            name: min(end, latest) for name, end in self.journaled.items() if end > self.wall - 300
+        }
+        for name in self.unwritten:
+            if self.ticks < self.answers[name][0] + 300:
+                self.journaled[name] = latest
+        self.unwritten.clear()
 
     def restart(self) -> None:
         """Everything was journaled; of answers only the bucket is known then."""
         self.current.clear()
+        self.answers = {name: self.answers[name] for name in self.answers if name in self.journaled}
         given = self.ticks - 300
         for name in sorted(self.answers, key=lambda name: self.journaled[name]):
             given = max(given, self.ticks - min(max(self.wall - self.journaled[name], 0), 300))
@@ -323,17 +335,7 @@ class Model:
     def reload(self, rules: Policy) -> None:
         """Only max, mode and window may differ, and whether a limit is there."""
         names = {limit.id for limit in rules.limits}
-        old = {limit.id: limit for limit in self.rules.limits}
         self.charges = [c for c in self.charges if c.limit in names]
-        for limit in rules.limits:
-            before = old.get(limit.id)
-            if before is not None and before.window != limit.window:
-                width = bucket_width(before.window)
-                for charge in self.charges:
-                    if charge.limit == limit.id:
-                        # all that is left of it is its bucket, taken at its last moment
-                        end = charge.when // width * width + width - 1 / 64
-                        charge.when = min(end, self.wall)
         self.rules = rules
         for mail in self.mails.values():
             mail.refused_by = None

@@ -1,6 +1,7 @@
 """From exceeded limits to the one answer."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policyd.aup.address import Accounts
-from policyd.aup.answer import Excess, strongest, verdict
+from policyd.aup.answer import Excess, Told, by_strength, exceeded, suspended
 from policyd.aup.applied import Applied
 from policyd.aup.facts import Facts
+from policyd.aup.incident import Suspension, SuspensionKind
+from policyd.aup.ladder_rules import Aftermath, LadderRules
 from policyd.aup.policy import (
     Action,
     Count,
@@ -22,10 +25,12 @@ from policyd.aup.policy import (
     Policy,
     Strength,
 )
+from policyd.aup.wording import Wording
 from policyd.clock import WallTime
 from policyd.counting.counters import Claim, Counter, DistinctCounter, Figures, SumCounter
 from policyd.counting.distinct import Hasher
 from policyd.protocol.reply import Verdict
+from policyd.protocol.request import Request
 
 HASH = Hasher(b"a secret of the tests")
 NOW = WallTime(START)
@@ -43,11 +48,14 @@ def excess(
 
 
 def said(
-    exceeded: Excess, rules: Policy | None = None, stage: str = "END-OF-MESSAGE", **attributes: Any
+    found: Excess, rules: Policy | None = None, stage: str = "END-OF-MESSAGE", **attributes: Any
 ) -> Verdict:
-    rules = rules or policy(exceeded.applied.limit)
-    asked = request(stage, **attributes)
-    return verdict(exceeded, rules, Facts(asked, rules.accounts), asked, NOW)
+    rules = rules or policy(found.applied.limit)
+    return exceeded(found, told(rules, request(stage, **attributes)), "K7M4XQ2", NOW)
+
+
+def told(rules: Policy, asked: Request) -> Told:
+    return Told(rules, Facts(asked, rules.accounts), asked)
 
 
 # which one speaks
@@ -67,11 +75,11 @@ def said(
 )
 def test_the_strongest_speaks_and_of_equals_the_first(actions: list[Action], first: int) -> None:
     excesses = [excess(limit(action=action)) for action in actions]
-    assert strongest(excesses) is excesses[first]
+    assert by_strength(excesses)[0] is excesses[first]
 
 
 def test_of_nothing_nothing_speaks() -> None:
-    assert strongest([]) is None
+    assert by_strength([]) == []
 
 
 @pytest.mark.parametrize(
@@ -115,11 +123,11 @@ def test_a_code_is_as_strong_as_the_verb_of_its_class(
 def test_a_deferral_of_more_than_the_maximum_is_for_good(
     figures: tuple[int, int, int], permanent: bool, action: Action
 ) -> None:
-    exceeded = excess(limit(max=3, action=action), figures)
+    found = excess(limit(max=3, action=action), figures)
     if permanent:
-        assert exceeded.action == Action("REJECT", "5" + action.status[1:])
+        assert found.action == Action("REJECT", "5" + action.status[1:])
     else:
-        assert exceeded.action == action
+        assert found.action == action
 
 
 @pytest.mark.parametrize("action", [REJECT, HOLD, WARN, Action("554", "5.7.0")])
@@ -130,8 +138,8 @@ def test_no_other_action_changes_with_the_figures(action: Action) -> None:
 def test_a_deferral_made_permanent_is_as_strong_as_any_refusal() -> None:
     deferred = excess(limit("first", max=3, action=DEFER), (0, 0, 4))
     refused = excess(limit("second", max=3))
-    assert strongest([deferred, refused]) is deferred
-    assert strongest([refused, deferred]) is refused
+    assert by_strength([deferred, refused]) == [deferred, refused]
+    assert by_strength([refused, deferred]) == [refused, deferred]
 
 
 def test_its_words_do_not_ask_anybody_to_come_back() -> None:
@@ -187,19 +195,19 @@ def test_a_refusal_of_a_message_ends_the_session_where_postfix_could_not_go_on(
     action: Action, end_session: EndSession, version: str, verb: str
 ) -> None:
     rules = policy(limit(action=action), end_session=end_session)
-    exceeded = excess(rules.limits[0], (3, 0, 1))
-    answer = said(exceeded, rules, mail_version=version)
+    found = excess(rules.limits[0], (3, 0, 1))
+    answer = said(found, rules, mail_version=version)
     assert (answer.verb, answer.status) == (verb, action.status)
     # a recipient is refused in the ordinary way
-    assert said(exceeded, rules, "RCPT", mail_version=version).verb == action.verb
+    assert said(found, rules, "RCPT", mail_version=version).verb == action.verb
 
 
 def test_a_deferral_made_permanent_ends_the_session_as_a_refusal_does() -> None:
     rules = policy(limit(max=3, action=DEFER))
-    exceeded = excess(rules.limits[0], (0, 0, 4))
-    assert said(exceeded, rules)[:2] == ("521", "5.7.1")
-    assert said(exceeded, rules, mail_version=NEW)[:2] == ("REJECT", "5.7.1")
-    assert said(exceeded, rules, "RCPT")[:2] == ("REJECT", "5.7.1")
+    found = excess(rules.limits[0], (0, 0, 4))
+    assert said(found, rules)[:2] == ("521", "5.7.1")
+    assert said(found, rules, mail_version=NEW)[:2] == ("REJECT", "5.7.1")
+    assert said(found, rules, "RCPT")[:2] == ("REJECT", "5.7.1")
 
 
 # the words
@@ -235,9 +243,68 @@ def test_the_null_sender_has_a_name() -> None:
 
 def test_a_text_has_more_room_at_the_end_of_a_message() -> None:
     rules = policy(limit(text="x" * 600))
-    exceeded = excess(rules.limits[0])
-    assert len(said(exceeded, rules, "RCPT").text) == 200
-    assert len(said(exceeded, rules).text) == 450
+    found = excess(rules.limits[0])
+    assert len(said(found, rules, "RCPT").text) == 200
+    assert len(said(found, rules).text) == 450
+
+
+# a sender who is suspended
+
+
+def suspension(**changes: Any) -> Suspension:
+    return replace(
+        Suspension(
+            kind=SuspensionKind.MAILBOX,
+            name="alice@local.example",
+            since=WallTime(START),
+            until=WallTime(START + 5400),
+            by="ladder",
+            reason="repeated violations",
+            incident="K7M4XQ2",
+        ),
+        **changes,
+    )
+
+
+def blocked(
+    one: Suspension, text: Wording | None = None, stage: str = "RCPT", **attributes: Any
+) -> Verdict:
+    rules = policy(organization=Organization(contact="abuse@local.example"))
+    if text is not None:
+        rules = replace(rules, aftermath=Aftermath(LadderRules(suspended_text=text)))
+    return suspended(one, told(rules, request(stage, **attributes)))
+
+
+def test_who_is_suspended_is_told_why_and_whom_to_ask() -> None:
+    assert blocked(suspension()) == Verdict(
+        "REJECT",
+        "5.7.1",
+        "Sending is suspended for alice@local.example; repeated violations; "
+        "ask abuse@local.example; incident K7M4XQ2",
+    )
+
+
+def test_a_suspended_sender_may_be_told_how_long() -> None:
+    text = Wording("{domain} {since} to {until} {sender}")
+    assert blocked(suspension(), text).text == (
+        "local.example 2027-01-15 00h00 to 2027-01-15 01h30 alice@local.example"
+    )
+    assert "until it is lifted" in blocked(suspension(until=None), Wording("until {until}")).text
+
+
+def test_a_suspension_without_a_reason_is_an_administrators() -> None:
+    assert "; by an administrator;" in blocked(suspension(reason="")).text
+
+
+def test_at_the_end_a_suspension_ends_the_session_where_a_refusal_does() -> None:
+    assert blocked(suspension(), stage="END-OF-MESSAGE").verb == "521"
+    new = {"mail_version": "3.12.0"}
+    assert blocked(suspension(), stage="END-OF-MESSAGE", **new).verb == "REJECT"
+
+
+def test_what_is_said_of_a_suspension_fits_into_a_reply() -> None:
+    long = suspension(name="a" * 300, reason="b" * 300)
+    assert len(blocked(long).text) <= 200
 
 
 # when to come back
@@ -256,19 +323,18 @@ HISTORY = st.lists(
 ).map(sorted)
 
 
-def told(counter: Counter, claim: Claim, now: float) -> int | None:
+def waits(counter: Counter, claim: Claim, now: float) -> int | None:
     """Return in how many seconds there is room, as the answer says; None if there is room now."""
     figures = counter.figures(claim, WallTime(now))
     if figures.total <= RULE.max:
         return None
-    exceeded = excess(RULE, counter=counter)._replace(claim=claim, figures=figures)
-    facts = Facts(request(), Accounts())
-    return seconds(verdict(exceeded, policy(RULE), facts, request(), WallTime(now)).text)
+    found = excess(RULE, counter=counter)._replace(claim=claim, figures=figures)
+    return seconds(exceeded(found, told(policy(RULE), request()), "", WallTime(now)).text)
 
 
 def there_is_room_then_and_not_before(counter: Counter, claim: Claim, now: float) -> None:
     """The answer is rounded up to a whole second, which is more than a bucket of this window."""
-    wait = told(counter, claim, now)
+    wait = waits(counter, claim, now)
     if wait is not None:
         before, then = WallTime(now + wait - 1), WallTime(now + wait)
         assert counter.figures(claim, before).total > RULE.max
@@ -316,7 +382,7 @@ def test_the_oldest_recipient_being_mailed_again_makes_no_room() -> None:
     counter = distinct([(0, ["a"]), (10, ["b", "c", "d", "e"]), (20, ["f"])])
     claim = Claim("key", 0, [HASH("a"), HASH("new")])
     # at 100 seconds a is forgotten, and would be a further one
-    assert told(counter, claim, START + 50) == math.ceil(10 + 0.25 + 100) - 50
+    assert waits(counter, claim, START + 50) == math.ceil(10 + 0.25 + 100) - 50
 
 
 def test_with_a_key_for_each_recipient_the_last_to_have_room_tells_when() -> None:
@@ -351,5 +417,5 @@ def test_with_a_key_for_each_recipient_the_last_to_have_room_tells_when() -> Non
 def test_what_open_transactions_hold_may_last_as_long_as_the_window() -> None:
     rule = limit(max=3, window=HOUR, action=DEFER, text="retry in {retry_after}")
     counter = SumCounter(HOUR)
-    exceeded = excess(rule, (0, 3, 1), counter)
-    assert said(exceeded).text == "retry in 1 hour"
+    found = excess(rule, (0, 3, 1), counter)
+    assert said(found).text == "retry in 1 hour"

@@ -160,12 +160,14 @@ class Played(RuleBasedStateMachine):
         self.desk.later(seconds)
         self.tell_time()
         self.same_usage()
+        self.journal()  # as the daemon does every moment
 
     @rule(seconds=st.sampled_from([-1, -300, -4000, -DAY, 1, 400, HOUR, DAY / 2, 400 * DAY]))
     def step(self, seconds: float) -> None:
         self.desk.step(seconds)
         self.tell_time()
         self.same_usage()
+        self.journal()
 
     @rule(
         index=st.integers(0, 20),
@@ -182,6 +184,7 @@ class Played(RuleBasedStateMachine):
         self.desk.later(0)
         self.tell_time()
         self.same_usage()
+        self.journal()
 
     @rule(kill=st.booleans())
     def restart(self, kill: bool) -> None:

@@ -348,3 +348,14 @@ def test_a_duration_is_never_shorter_than_it_is_and_little_longer(seconds: float
     length = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}[unit.removesuffix("s")]
     assert seconds <= int(number) * length <= max(seconds + 1, seconds * 1.51)
     assert (number == "1") is not unit.endswith("s")
+
+
+def test_a_clause_that_names_an_incident_goes_where_there_is_none() -> None:
+    text = Wording("No bulk mail; incident {incident}; see {aup_url}")
+    url = {"aup_url": "https://x.example"}
+    assert text.expand(url, 200) == "No bulk mail; see https://x.example"
+    assert text.expand(url | {"incident": "K7"}, 200) == (
+        "No bulk mail; incident K7; see https://x.example"
+    )
+    assert Wording("Incident {incident}").expand({}, 200) == "Refused by policy"
+    assert Wording("An incident {{incident}}").expand({}, 200) == "An incident {incident}"

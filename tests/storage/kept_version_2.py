@@ -100,18 +100,22 @@ LEDGERS = {
     ),
     "suspensions": (
         {
+            "id": "mailbox alice@local.example 1",
             "kind": "mailbox",
             "name": b"alice@local.example",
             "since": START,
             "until": START + 3600,
-            "lifted": None,
             "by": "ladder",
             "reason": "three incidents",
             "incident": "AB12",
+            "lifted": None,
+            "lifted_by": "",
+            "lifted_why": "",
         },
     ),
     "exemptions": (
         {
+            "id": "client 192.0.2.0/28",
             "kind": "client",
             "name": b"192.0.2.0/28",
             "since": START,
@@ -122,9 +126,10 @@ LEDGERS = {
     ),
     "notices": (
         {
-            "incident": "AB12",
+            "id": "incident AB12",
             "recipients": '["postmaster@local.example"]',
             "message": b"Subject: \xff\x00\r\n",
+            "made": START - 1,
             "due": START + 60,
             "tries": 2,
             "sent": None,
@@ -132,6 +137,7 @@ LEDGERS = {
     ),
     "audit": (
         {
+            "id": "0123",
             "time": START,
             "by": "root",
             "action": "exempt",

@@ -46,30 +46,48 @@ LEDGERS = {
     ),
     "suspensions": (
         {
+            "id": "mailbox alice@local.example 1",
             "kind": "mailbox",
             "name": b"j\xf6rg@local.example",
             "since": NOW,
             "until": NOW + 3600,
-            "lifted": None,
             "by": "ladder",
             "reason": "three incidents",
             "incident": "AB12",
+            "lifted": None,
+            "lifted_by": "",
+            "lifted_why": "",
         },
     ),
     "exemptions": (),
     "notices": (
         {
-            "incident": "AB12",
+            "id": "incident AB12",
             "recipients": '["postmaster@local.example"]',
             "message": b"Subject: \xff\x00\r\n",
+            "made": NOW - 1,
             "due": NOW,
             "tries": 2,
             "sent": None,
         },
     ),
     "audit": (
-        {"time": NOW, "by": "root", "action": "exempt", "subject": b"", "reason": "žádost"},
-        {"time": NOW, "by": "root", "action": "exempt", "subject": b"", "reason": "žádost"},
+        {
+            "id": "a",
+            "time": NOW,
+            "by": "root",
+            "action": "exempt",
+            "subject": b"",
+            "reason": "žádost",
+        },
+        {
+            "id": "b",
+            "time": NOW,
+            "by": "root",
+            "action": "exempt",
+            "subject": b"",
+            "reason": "žádost",
+        },
     ),
 }
 

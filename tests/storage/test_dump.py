@@ -57,10 +57,11 @@ TRANSACTIONS = st.builds(
 )
 COLUMNS = {
     "incidents": "id account:b domain:b limit_id opened:f last:f closed:f? observed:i data",
-    "suspensions": "kind name:b since:f until:f? lifted:f? by reason incident",
-    "exemptions": "kind name:b since:f until:f? by reason",
-    "notices": "incident recipients message:b due:f tries:i sent:f?",
-    "audit": "time:f by action subject:b reason",
+    "suspensions": "id kind name:b since:f until:f? by reason incident"
+    " lifted:f? lifted_by lifted_why",
+    "exemptions": "id kind name:b since:f until:f? by reason",
+    "notices": "id recipients message:b made:f due:f tries:i sent:f?",
+    "audit": "id time:f by action subject:b reason",
 }
 VALUE = {"": TEXT, "b": st.binary(max_size=5), "f": REAL, "i": WHOLE, "f?": st.none() | REAL}
 
@@ -147,12 +148,13 @@ HEAD = json.dumps({"policyd": "state", "version": 2, "secret": SECRET.hex()})
 BEGUN = json.dumps({"series": "limit a", "meaning": "m"})
 GOOD = {"series": "limit a", "end": NOW, "key": ["x"], "sum": 1}
 TRANSACTION = {"host": "h", "attributes": {}, "recipients": [], "rcpt_seen": True, "noted": []}
-AUDIT = {"time": 1.0, "by": "x", "action": "y", "subject": {"text": "z"}, "reason": ""}
+AUDIT = {"id": "1", "time": 1.0, "by": "x", "action": "y", "subject": {"text": "z"}, "reason": ""}
 
 NOTICE = {
-    "incident": "",
+    "id": "1",
     "recipients": "",
     "message": {"text": ""},
+    "made": 1.0,
     "due": 1,
     "tries": 1,
     "sent": None,
@@ -206,7 +208,10 @@ NOTICE = {
         ({"audits": AUDIT}, "there is no ledger audits"),
         ({"settings": AUDIT}, "there is no ledger settings"),
         ({"audit": AUDIT, "more": {}}, ""),
-        ({"audit": AUDIT | {"more": 1}}, "a row of audit has time, by, action, subject, reason"),
+        (
+            {"audit": AUDIT | {"more": 1}},
+            "a row of audit has id, time, by, action, subject, reason",
+        ),
         ({"audit": {"time": 1.0}}, "a row of audit has"),
         ({"audit": AUDIT | {"time": "1"}}, "time of audit is of the wrong kind"),
         ({"audit": AUDIT | {"time": None}}, "NOT NULL"),

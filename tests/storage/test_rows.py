@@ -10,11 +10,12 @@ import pytest
 from policyd.storage import rows
 from policyd.storage.rows import CorruptError, Rows
 
-AUDIT = {"time": 1.5, "by": "root", "action": "x", "subject": b"\xff\x00", "reason": "ž"}
+AUDIT = {"id": "1", "time": 1.5, "by": "root", "action": "x", "subject": b"\xff\x00", "reason": "ž"}
 NOTICE = {
-    "incident": "",
+    "id": "1",
     "recipients": "",
     "message": b"",
+    "made": 2.0,
     "due": 3,  # a whole number in a column of others
     "tries": 2**62,
     "sent": None,
@@ -44,7 +45,7 @@ def test_what_is_put_in_is_read_in_its_order(database: sqlite3.Connection) -> No
 
 def test_it_knows_its_tables(database: sqlite3.Connection) -> None:
     tables = Rows(database).tables
-    assert tables["audit"] == ("time", "by", "action", "subject", "reason")
+    assert tables["audit"] == ("id", "time", "by", "action", "subject", "reason")
     assert "total" not in tables
 
 
@@ -81,14 +82,14 @@ def test_a_row_has_all_of_its_columns_and_no_others(
     database: sqlite3.Connection, columns: dict[str, rows.Value]
 ) -> None:
     made = Rows(database)
-    with pytest.raises(ValueError, match="audit has time, by, action, subject, reason"):
+    with pytest.raises(ValueError, match="audit has id, time, by, action, subject, reason"):
         made.insert("audit", **columns)
 
 
 @pytest.mark.parametrize(
     "column",
     [
-        *({"tries": 3.0}, {"tries": "3"}, {"tries": True}, {"incident": 3}, {"incident": b""}),
+        *({"tries": 3.0}, {"tries": "3"}, {"tries": True}, {"id": 3}, {"id": b""}),
         *({"message": "x"}, {"due": "3"}, {"due": b"3"}, {"due": True}),
     ],
 )
@@ -173,7 +174,7 @@ def test_every_value_of_a_row_is_checked(database: sqlite3.Connection) -> None:
     [
         "DELETE FROM audit WHERE serial = 2",
         "DELETE FROM audit",
-        "INSERT INTO audit SELECT 4, checksum, 0.0, 'root', 'x', subject, 'y' FROM audit LIMIT 1",
+        "INSERT INTO audit SELECT 4, checksum, id, 0.0, by, 'x', subject, 'y' FROM audit LIMIT 1",
         "UPDATE total SET checksum = checksum + 1",
         "UPDATE total SET checksum = 0",
         "DELETE FROM total",
@@ -189,7 +190,7 @@ def test_every_value_of_a_row_is_checked(database: sqlite3.Connection) -> None:
         "UPDATE notices SET due = 4",
         "UPDATE notices SET sent = 0",
         "UPDATE notices SET recipients = 'x'",
-        "UPDATE notices SET incident = 'x', recipients = ''",
+        "UPDATE notices SET id = 'x', recipients = ''",
     ],
 )
 def test_what_changed_came_or_went_is_noticed(database: sqlite3.Connection, statement: str) -> None:

@@ -60,33 +60,38 @@ CREATE TABLE incidents (
 CREATE TABLE suspensions (
     serial INTEGER PRIMARY KEY,
     checksum INTEGER NOT NULL,
+    id TEXT NOT NULL,           -- kind, name and since
     kind TEXT NOT NULL,         -- 'mailbox' or 'domain'
     name BLOB NOT NULL,         -- which one
     since REAL NOT NULL,
     until REAL,                 -- NULL: until it is lifted
-    lifted REAL,                -- when it was lifted before its time
     by TEXT NOT NULL,           -- who suspended: an administrator, or 'ladder'
     reason TEXT NOT NULL,
-    incident TEXT NOT NULL      -- id of the incident that led to it, or empty
+    incident TEXT NOT NULL,     -- id of the incident that led to it, or empty
+    lifted REAL,                -- when an administrator lifted it, NULL if none did
+    lifted_by TEXT NOT NULL,    -- who lifted it
+    lifted_why TEXT NOT NULL    -- and why
 ) STRICT;
 
 CREATE TABLE exemptions (       -- those that were granted by command; others are in the rule file
     serial INTEGER PRIMARY KEY,
     checksum INTEGER NOT NULL,
+    id TEXT NOT NULL,           -- kind and name
     kind TEXT NOT NULL,         -- 'account', 'client' or 'recipient'
     name BLOB NOT NULL,
     since REAL NOT NULL,
-    until REAL,
+    until REAL,                 -- NULL: until it is taken back
     by TEXT NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
 
-CREATE TABLE notices (
+CREATE TABLE notices (          -- those that wait to be sent, and early ones so that none is repeated
     serial INTEGER PRIMARY KEY,
     checksum INTEGER NOT NULL,
-    incident TEXT NOT NULL,     -- id of the incident it is about
+    id TEXT NOT NULL,           -- what it is about: its kind and an incident, or a limit and account
     recipients TEXT NOT NULL,   -- JSON: whom it goes to
     message BLOB NOT NULL,      -- the mail as it is sent
+    made REAL NOT NULL,         -- when it was written
     due REAL NOT NULL,          -- when to try next
     tries INTEGER NOT NULL,     -- how often it was tried
     sent REAL                   -- NULL while it waits
@@ -95,6 +100,7 @@ CREATE TABLE notices (
 CREATE TABLE audit (            -- what administrators changed
     serial INTEGER PRIMARY KEY,
     checksum INTEGER NOT NULL,
+    id TEXT NOT NULL,           -- a random one
     time REAL NOT NULL,
     by TEXT NOT NULL,           -- who: the login name
     action TEXT NOT NULL,       -- the command

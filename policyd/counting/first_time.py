@@ -1,0 +1,80 @@
+"""Counts of first-time members: those that a key has not had for a long time.
+
+What a key has is remembered for much longer than a window is: as long as a member is known, it is
+no first-time one.
+"""
+
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from policyd.clock import WallTime
+from policyd.counting.counters import Bucket, Claim, Counter, DistinctCounter, Figures, SumCounter
+from policyd.counting.window import WindowSums
+
+
+class FirstTimeCounter(Counter):
+    """Counts of members that were not counted for *known_for* seconds before."""
+
+    def __init__(self, window: float, known_for: float) -> None:
+        super().__init__()
+        self._counted = SumCounter(window)
+        self.known = DistinctCounter(known_for)
+
+    @property
+    def sums(self) -> WindowSums:
+        """The usage of every key, bucket by bucket."""
+        return self._counted.sums
+
+    @property
+    def weight(self) -> int:
+        """The memory that is held, in bytes, about."""
+        return self._counted.weight + self.known.weight
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def parts(self) -> Iterator[tuple[str, Counter]]:
+        """Yield what is kept of the counter, each part with what its series is called by."""
+        yield "", self._counted
+        yield " known", self.known
+
+    def figures(self, claim: Claim, now: WallTime) -> Figures:
+        """Return U, R and A of *claim*."""
+        _, reserved, asked = self.known.figures(claim, now)
+        return Figures(self._counted.figures(claim, now).used, reserved, asked)
+
+    def commit(self, claim: Claim, now: WallTime) -> None:
+        """Add *claim* to the usage; its reservation is released separately."""
+        first = self.known.figures(claim, now).asked
+        self.known.commit(claim, now)
+        self._counted.commit(Claim(claim.key, first), now)
+
+    def reserve(self, claim: Claim) -> None:
+        """Hold *claim* for an open transaction."""
+        self.known.reserve(claim)
+
+    def release(self, claim: Claim) -> None:
+        """Give up what *reserve* held for the equal claim."""
+        self.known.release(claim)
+
+    def tidy(self, now: WallTime, at_most: int) -> int:
+        """Let time pass, forget up to *at_most* entries that are out of their windows."""
+        done = self._counted.tidy(now, at_most)
+        return done + self.known.tidy(now, at_most - done)
+
+    def whole(self) -> list[Bucket]:
+        """Return all that the window holds, oldest first."""
+        return self._counted.whole()
+
+    def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
+        """Take what *take* or *whole* gave, in that order, into this empty counter."""
+        self._counted.restore(buckets, now)
+
+    def evict(self, at_most: int, spare: float) -> int:
+        """Look at up to *at_most* entries and forget those that memory can be spared of."""
+        return self._counted.evict(at_most, spare) + self.known.evict(at_most, inf)
+
+    def _check(self) -> None:
+        """Assert the invariants."""
+        self._counted._check()
+        self.known._check()
