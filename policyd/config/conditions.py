@@ -8,7 +8,7 @@ from policyd.aup.address import Accounts, LocalDomains, split_address
 from policyd.aup.match import ADDRESS_ATTRIBUTES, Condition, condition, condition_in
 from policyd.config.grammar import ACCOUNTS_FILE, CONDITIONS, DOMAINS_FILE
 from policyd.config.kinds import Placed
-from policyd.config.lists import ListReader
+from policyd.config.lists import NamedFiles
 from policyd.config.names import Flaw, account_flaw, domain_flaw
 from policyd.config.problem import Problems, RuleError, quoted
 from policyd.config.tables import Record
@@ -34,12 +34,12 @@ def conditions(record: Record, accounts: Accounts, problems: Problems) -> Iterat
         yield condition(key.name, right, accounts)
 
 
-def listed(record: Record, accounts: Accounts, lists: ListReader) -> Iterator[Condition]:
+def listed(record: Record, accounts: Accounts, files: NamedFiles) -> Iterator[Condition]:
     """Yield the conditions that *record* keeps in files of their own."""
     if file := record.get(ACCOUNTS_FILE):
-        yield condition_in("account", lists(file, account_flaw), accounts, file.value)
+        yield condition_in("account", files.entries(file, account_flaw), accounts, file.value)
     if file := record.get(DOMAINS_FILE):
-        domains = LocalDomains(lists(file, domain_flaw))
+        domains = LocalDomains(files.entries(file, domain_flaw))
         yield Condition("domain", domains.__contains__, f"listed in {file.value}")
 
 

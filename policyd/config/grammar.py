@@ -9,7 +9,8 @@ from policyd.aup.facts import VARYING_ATTRIBUTES
 from policyd.aup.match import RECIPIENT_ATTRIBUTES
 from policyd.aup.policy import Count, EndSession, LikenessBy, Mode, Recipients, Refuse
 from policyd.config.kinds import ListOf, MapOf, OneOrList, WithPlace
-from policyd.config.ladder_grammar import LADDER_TABLE, NOTICES_TABLE
+from policyd.config.ladder_grammar import HOOK_TABLE, LADDER_TABLE
+from policyd.config.notices_grammar import NOTICES_TABLE
 from policyd.config.quantities import AmountKind, Duration, Number, Size, ToleranceKind
 from policyd.config.tables import Key, Table
 from policyd.config.terms import (
@@ -148,8 +149,15 @@ COUNT = Key(
     OneOf("something to count", Count),
     "messages and bytes count a message once if it has a recipient of the kind of recipients; "
     "recipients counts each accepted one; distinct-recipients those that the window does not "
-    "hold yet.",
+    "hold yet; first-time-recipients those that were not mailed for known_for either; "
+    "distinct-clients the networks (IPv4 /24, IPv6 /64) that messages come from.",
     required=True,
+)
+KNOWN_FOR = Key(
+    "known_for",
+    Duration("30d"),
+    "With count: first-time-recipients, how long a recipient is none any more once it was mailed.",
+    default="30d",
 )
 RECIPIENTS = Key(
     "recipients",
@@ -188,12 +196,13 @@ TEXT = Key(
     Text("a text", "Bulk mail is not permitted here"),
     "What the sender reads, in ASCII. Placeholders: {used} {asked} {max} {window} {retry_after} "
     "{title} {limit} {account} {domain} {sender} {recipient} {client_address} {organization} "
-    "{aup_url} {contact}.",
+    "{aup_url} {contact} {incident}.",
 )
 STRIKE = Key(
     "strike",
     Boolean(),
-    "Whether refusals are strikes that climb the ladder; not acted on by this version.",
+    "Whether refusals are incidents, and strikes against the account. With domain and no account "
+    "under per they are the domain's, and climb nothing.",
     default=False,
 )
 LIMIT_MODE = Key(
@@ -209,6 +218,7 @@ LIMIT_TABLE = Table(
     TITLE,
     PER,
     COUNT,
+    KNOWN_FOR,
     RECIPIENTS,
     MAX,
     WINDOW,
@@ -306,8 +316,9 @@ OVERRIDES = Key(
     default=[],
 )
 EXEMPT = Key("exempt", ListOf(EXEMPTION_TABLE), "Who no limit holds to.", default=[])
-LADDER = Key("ladder", LADDER_TABLE, "What repeated refusals lead to.")
+LADDER = Key("ladder", LADDER_TABLE, "What repeated refusals lead to.", default={})
 NOTICES = Key("notices", NOTICES_TABLE, "The mail that administrators get.")
+HOOKS = Key("hooks", ListOf(HOOK_TABLE), "Programs and web addresses that are told.", default=[])
 STATE = Key("state", STATE_TABLE, "Where the counts are kept.", default={})
 
 FILE_TABLE = Table(
@@ -326,7 +337,8 @@ FILE_TABLE = Table(
     EXEMPT,
     LADDER,
     NOTICES,
+    HOOKS,
     STATE,
 )
-CONCATENATED: Final = frozenset((LIMITS.name, OVERRIDES.name, EXEMPT.name))
+CONCATENATED: Final = frozenset((LIMITS.name, OVERRIDES.name, EXEMPT.name, HOOKS.name))
 """Top-level lists, which several files of a directory may add to."""

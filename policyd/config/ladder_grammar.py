@@ -1,22 +1,20 @@
-"""The keys of the ladder and of the notices.
-
-This version checks them and does not act on them, so nothing of them reaches the policy.
-"""
+"""The keys of what follows a refusal: the ladder and its hooks."""
 
 from enum import Enum
 
-from policyd.config.kinds import ListOf, OneOrList
+from policyd.aup.ladder_rules import Do, HookEvent
+from policyd.config.kinds import ListOf, OneOrList, WithPlace
 from policyd.config.quantities import Duration, Number, Percentage
 from policyd.config.tables import Key, Table
-from policyd.config.terms import DOMAIN, NOTICE_ADDRESS, SERVER
+from policyd.config.terms import HOOK_ADDRESS, PLAIN_DOMAIN
 from policyd.config.words import OneOf, Text
 
 
-class Step(Enum):
-    """What a step of the ladder does."""
+class Suspended(Enum):
+    """Which recipients a suspended sender may not write to."""
 
-    NOTICE = "notice"
-    SUSPEND_MAILBOX = "suspend-mailbox"
+    ALL = "all"
+    EXTERNAL = "external"
 
 
 STRIKES = Key(
@@ -24,8 +22,9 @@ STRIKES = Key(
 )
 DO = Key(
     "do",
-    OneOf("a step", Step, {"suspend-domain": "a domain is suspended by the conditions of extreme"}),
-    "notice: mail to the administrator. suspend-mailbox: the account may not send.",
+    OneOf("a step", Do, {"suspend-domain": "a domain is suspended by the conditions of extreme"}),
+    "notice: mail to the administrator, from that strike on. suspend-mailbox: the account may not "
+    "send.",
     required=True,
 )
 FOR = Key("for", Duration("24h"), "How long; by default until an administrator lifts it.")
@@ -60,29 +59,54 @@ EXTREME = Key(
 )
 NEVER_SUSPEND = Key(
     "never_suspend",
-    ListOf(DOMAIN),
+    ListOf(PLAIN_DOMAIN),
     "Domains that are never suspended whole; accounts.default_domain, which everybody shares, "
     "by default.",
 )
-WARN_AT = Key("warn_at", Percentage("80%"), "When an early notice goes out, once a window.")
-LADDER_TABLE = Table("a ladder", STRIKES_EXPIRE, QUIET, STEPS, EXTREME, NEVER_SUSPEND, WARN_AT)
+WARN_AT = Key(
+    "warn_at",
+    Percentage("80%"),
+    "At how much of a limit's max an early notice goes out, once a window; by default none does.",
+)
+SUSPENDED_RECIPIENTS = Key(
+    "suspended_recipients",
+    OneOf("a kind of recipients", Suspended),
+    "Whom a suspended sender may not write to: all, or external (mail to local ones passes).",
+    default="all",
+)
+SUSPENDED_TEXT = Key(
+    "suspended_text",
+    WithPlace(Text("a text", "Sending is suspended for {suspended}; {reason}")),
+    "What a suspended sender reads, in ASCII. Placeholders: {suspended} {reason} {since} {until} "
+    "{incident} {account} {domain} {sender} {recipient} {client_address} {organization} {aup_url} "
+    "{contact}.",
+)
+LADDER_TABLE = Table(
+    "a ladder",
+    STRIKES_EXPIRE,
+    QUIET,
+    STEPS,
+    EXTREME,
+    NEVER_SUSPEND,
+    WARN_AT,
+    SUSPENDED_RECIPIENTS,
+    SUSPENDED_TEXT,
+)
 
-TO = Key(
-    "to",
-    OneOrList(NOTICE_ADDRESS),
-    "Who gets the notices; {domain} is the account's.",
+ON = Key(
+    "on",
+    OneOrList(OneOf("an event", HookEvent)),
+    "What it is told of: incident-opened, suspended or lifted, or a list of them.",
+    required=True,
 )
-TO_FILE = Key(
-    "to_file", Text("a file name", "notice-addresses"), "A file: domain and addresses a line."
+RUN = Key(
+    "run",
+    OneOrList(WithPlace(Text("a program", "/usr/local/sbin/on-suspension"))),
+    "A program, by its absolute path, and its arguments; no shell reads them. What has happened "
+    "is JSON on its standard input.",
 )
-BCC = Key("bcc", OneOrList(NOTICE_ADDRESS), "Who gets a copy of each notice.")
-SMTP = Key(
-    "smtp",
-    SERVER,
-    "A Postfix listener that does not ask this daemon.",
-    default="127.0.0.1:10025",
+URL = Key("url", HOOK_ADDRESS, "Where what has happened is posted to, as JSON.")
+TIMEOUT = Key(
+    "timeout", Duration("10s", most=300), "How long it may take, at most 5m.", default="10s"
 )
-TEMPLATE = Key(
-    "template", Text("a file name", "notice.txt"), "The notice's text; a good one is built in."
-)
-NOTICES_TABLE = Table("how notices go out", TO, TO_FILE, BCC, SMTP, TEMPLATE)
+HOOK_TABLE = Table("a hook", ON, RUN, URL, TIMEOUT)

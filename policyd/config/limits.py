@@ -8,6 +8,7 @@ from typing import Final
 from policyd.aup.address import Accounts
 from policyd.aup.match import Matcher
 from policyd.aup.policy import (
+    SPLITTING_PARTS,
     Action,
     Count,
     KeyPart,
@@ -24,8 +25,9 @@ from policyd.clock import WallTime
 from policyd.config import grammar
 from policyd.config.conditions import conditions
 from policyd.config.problem import Problems
+from policyd.config.quantities import as_duration
 from policyd.config.tables import Record
-from policyd.config.texts import check_text
+from policyd.config.texts import check_text, of_organization
 
 _SCOPES: Final = frozenset(("account", "domain"))
 """Whose messages are compared to tell which of them are alike."""
@@ -49,14 +51,10 @@ class Setting:
 def build_limit(record: Record, setting: Setting, problems: Problems) -> Limit:
     """Return the limit of *record*; tell *problems* which of its keys do not fit together."""
     per = _key(record, problems)
+    _check_count(record, per, problems)
     _check_refusal(record, per, setting.likeness.by, problems)
-    if record[grammar.STRIKE] and grammar.PER in record and "account" not in _names(per):
-        problems.error(
-            record.place(grammar.STRIKE),
-            "only accounts climb the ladder, and account is not under per",
-            "add account to per, or write strike: false",
-        )
     action = _action(record, problems)
+    _check_strike(record, per, action, problems)
     limit_id = record[grammar.ID]
     title = record.get(grammar.TITLE) or limit_id
     maximum = _maximum(record, problems)
@@ -66,9 +64,7 @@ def build_limit(record: Record, setting: Setting, problems: Problems) -> Limit:
         "limit": limit_id,
         "max": str(maximum),
         "window": duration(window),
-        "aup_url": setting.organization.aup_url,
-        "contact": setting.organization.contact,
-        "organization": setting.organization.name,
+        **of_organization(setting.organization),
     }
     check_text(record, action, known, problems)
     text = record.get(grammar.TEXT) or DEFAULT
@@ -88,6 +84,8 @@ def build_limit(record: Record, setting: Setting, problems: Problems) -> Limit:
         mode=record.get(grammar.LIMIT_MODE) or setting.mode,
         match=Matcher.of(conditions(record[grammar.MATCH], setting.accounts, problems)),
         unless=Matcher.of(conditions(record[grammar.UNLESS], setting.accounts, problems)),
+        strike=record[grammar.STRIKE],
+        known_for=record[grammar.KNOWN_FOR] if _knows(record) else 0.0,
     )
 
 
@@ -115,6 +113,48 @@ def _key(record: Record, problems: Problems) -> tuple[KeyPart, ...]:
     return tuple(parts.values())
 
 
+def _knows(record: Record) -> bool:
+    """Tell whether the limit needs to know whom an account has mailed before."""
+    return record[grammar.COUNT] is Count.FIRST_TIME_RECIPIENTS
+
+
+def _check_count(record: Record, per: Iterable[KeyPart], problems: Problems) -> None:
+    """Check that the key leaves something to count, and how long recipients are known."""
+    names = _names(per) if grammar.PER in record else frozenset()
+    count, place = record[grammar.COUNT], record.place(grammar.COUNT)
+    if count is Count.DISTINCT_CLIENTS and "client_address" in names:
+        message = "clients are counted here, and each has a count of its own"
+        problems.error(place, message, "take client_address out of per")
+    if _knows(record) and names & {*SPLITTING_PARTS}:
+        message = "first-time recipients are counted here, and each has a count of its own"
+        problems.error(place, message, "take recipient and recipient_domain out of per")
+    if not _knows(record):
+        if grammar.COUNT in record and record.has(grammar.KNOWN_FOR):
+            message = f"known_for is not about {count.value}"
+            hint = "delete the key, or write count: first-time-recipients"
+            problems.error(record.key_place(grammar.KNOWN_FOR), message, hint)
+    elif grammar.WINDOW in record and record[grammar.KNOWN_FOR] < record[grammar.WINDOW]:
+        window = as_duration(record[grammar.WINDOW])
+        key = grammar.KNOWN_FOR if record.has(grammar.KNOWN_FOR) else grammar.WINDOW
+        message = "recipients would be forgotten (known_for) before the window is over"
+        problems.error(record.place(key), message, f"write known_for: {window} or more")
+
+
+def _check_strike(
+    record: Record, per: Iterable[KeyPart], action: Action, problems: Problems
+) -> None:
+    """Check that there is somebody whose strikes refusals are, and that there are refusals."""
+    if not record[grammar.STRIKE]:
+        return
+    place = record.place(grammar.STRIKE)
+    if grammar.PER in record and not _names(per) & _SCOPES:
+        message = "a strike is an account's or a domain's, and neither is under per"
+        problems.error(place, message, "add account or domain to per, or write strike: false")
+    if not action.refuses and grammar.ACTION in record:
+        message = f"{action.verb} refuses nothing, so nothing is ever a strike"
+        problems.warning(place, message, "write strike: false, or another action")
+
+
 def _check_refusal(
     record: Record, per: tuple[KeyPart, ...], by: LikenessBy, problems: Problems
 ) -> None:
@@ -128,6 +168,12 @@ def _check_refusal(
         problems.error(place, message, hint)
     if record[grammar.COUNT] is Count.BYTES:
         message = "a recipient cannot be refused by bytes: the size is not known yet"
+        problems.error(place, message, hint)
+    if record[grammar.COUNT] is Count.DISTINCT_CLIENTS:
+        message = "a recipient cannot be refused by clients: all of a message have the same one"
+        problems.error(place, message, hint)
+    if _knows(record):
+        message = "a recipient cannot be refused for being a first-time one: only the message can"
         problems.error(place, message, hint)
     if record[grammar.ACTION].verb == "HOLD":
         message = "HOLD holds the whole message, not one recipient"

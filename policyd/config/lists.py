@@ -1,6 +1,6 @@
 """Files with one domain or account a line; postmap source files are such files too."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from policyd.config.kinds import Placed
@@ -10,31 +10,40 @@ from policyd.config.problem import Place, Problems, Source
 _MOST_ERRORS: Final = 20
 
 
-class ListReader(Protocol):
-    """Reads the list file that a rule file names."""
+class NamedFiles(Protocol):
+    """Reads the files that a rule file names."""
 
-    def __call__(self, file: Placed[str], flaw: Callable[[str], Flaw | None]) -> tuple[str, ...]:
-        """Return the entries of *file*, each free of what *flaw* finds."""
+    def entries(self, file: Placed[str], flaw: Callable[[str], Flaw | None]) -> tuple[str, ...]:
+        """Return the entries of the list *file*, each free of what *flaw* finds."""
+
+    def source(self, file: Placed[str]) -> Source | None:
+        """Return the text of *file*, or None when it cannot be read."""
 
 
 def entries(
     source: Source, flaw: Callable[[str], Flaw | None], problems: Problems
 ) -> tuple[str, ...]:
     """Return the first word of each line of *source*; what *flaw* finds goes to *problems*."""
-    words = []
-    errors = 0
-    for place, word in _first_words(source, problems):
-        found = flaw(word)
-        if not found:
-            words.append(word)
-            continue
-        errors += 1
-        if errors > _MOST_ERRORS:
-            message = "more lines like the ones above"
-            problems.error(place, message, "is this the right file?")
-            break
-        problems.error(place, *found)
+    words: list[str] = []
+
+    def flaws() -> Iterator[tuple[Place, Flaw]]:
+        for place, word in _first_words(source, problems):
+            if found := flaw(word):
+                yield place, found
+            else:
+                words.append(word)
+
+    tell(flaws(), problems)
     return tuple(words)
+
+
+def tell(flaws: Iterable[tuple[Place, Flaw]], problems: Problems) -> None:
+    """Tell *problems* the *flaws* of a file, until it is clear that it is the wrong file."""
+    for errors, (place, flaw) in enumerate(flaws):
+        if errors == _MOST_ERRORS:
+            problems.error(place, "more lines like the ones above", "is this the right file?")
+            return
+        problems.error(place, *flaw)
 
 
 def _first_words(source: Source, problems: Problems) -> Iterator[tuple[Place, str]]:

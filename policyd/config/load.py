@@ -29,7 +29,7 @@ Stamp = tuple[int, int, int] | None
 class Loaded:
     """What came of loading: the *policy*, or None when any of the *problems* is an error.
 
-    *watched* are the list files that the rules name, each with its stamp from before it was read:
+    *watched* are the files that the rules name, each with its stamp from before it was read:
     when one changes, the rules say something else.
     """
 
@@ -54,17 +54,17 @@ def load(path: Path, now: WallTime | None = None) -> Loaded:
     that are over are pointed out.
     """
     problems = Problems()
-    lists = _ListFiles(path if _is_directory(path) else path.parent, problems)
+    named = _NamedFiles(path if _is_directory(path) else path.parent, problems)
     policy = None
     try:
         files = _rule_files(path, problems)
         trees = [tree for file in files if (tree := _tree(file, problems))]
         if trees:
             complete = len(trees) == len(files)
-            policy = build(merged(trees, problems), lists, problems, now=now, complete=complete)
+            policy = build(merged(trees, problems), named, problems, now=now, complete=complete)
     except TooManyError:
         pass  # the problems say so
-    return Loaded(policy, problems.in_order(), lists.stamps)
+    return Loaded(policy, problems.in_order(), named.stamps)
 
 
 def _is_directory(path: Path) -> bool:
@@ -121,25 +121,31 @@ def _read(file: Path, named: Place, largest: int) -> bytes:
         raise RuleError(named, f"{name}cannot be read: {reason}", hint) from None
     if len(data) > largest:
         hint = "keep long lists in files of their own: domain_files, accounts_file"
+        if named.line:
+            hint = "is this the right file?"
         raise RuleError(named, f"{name}is larger than {largest >> 20} MiB", hint)
     return data
 
 
-class _ListFiles:
-    """Reads the list files; their names are relative to the directory of the rules."""
+class _NamedFiles:
+    """Reads the files that the rules name, relative to the directory of the rules."""
 
     def __init__(self, directory: Path, problems: Problems) -> None:
         self._directory = directory
         self._problems = problems
         self.stamps: dict[Path, Stamp] = {}
 
-    def __call__(self, file: Placed[str], flaw: Callable[[str], Flaw | None]) -> tuple[str, ...]:
-        """Return the entries of *file*."""
+    def entries(self, file: Placed[str], flaw: Callable[[str], Flaw | None]) -> tuple[str, ...]:
+        """Return the entries of the list *file*."""
+        source = self.source(file)
+        return entries(source, flaw, self._problems) if source else ()
+
+    def source(self, file: Placed[str]) -> Source | None:
+        """Return the text of *file*, or None when it cannot be read."""
         path = self._directory / file.value
-        self.stamps[path] = stamp(path)
+        self.stamps.setdefault(path, stamp(path))
         try:
-            source = decode(str(path), _read(path, file.place, _LARGEST_LIST))
+            return decode(str(path), _read(path, file.place, _LARGEST_LIST))
         except RuleError as error:
             self._problems.add(error)
-            return ()
-        return entries(source, flaw, self._problems)
+        return None

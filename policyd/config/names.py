@@ -9,6 +9,9 @@ from policyd.config.problem import quoted
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`|~-]+"
+_MAILABLE: Final = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@[a-z0-9](?:.*[a-z0-9])?")
+"""Addresses that need no quotes, and are not at an IP address (RFC 5322)."""
 _LONGEST_DOMAIN: Final = 253
 _LONGEST_ADDRESS: Final = 512
 
@@ -33,6 +36,14 @@ def domain_flaw(text: str) -> Flaw | None:
     return None
 
 
+def plain_domain_flaw(text: str) -> Flaw | None:
+    """Return what makes *text* no single domain: here a leading dot has no meaning."""
+    if text.startswith(".") and not domain_flaw(text):
+        message = f"{quoted(text)} begins with a dot, and subdomains are not included here"
+        return Flaw(message, "write each domain, without a dot before it")
+    return domain_flaw(text)
+
+
 def account_flaw(text: str) -> Flaw | None:
     """Return what makes *text* no account: a login, with or without a domain."""
     local, domain = split_address(text)
@@ -49,6 +60,19 @@ def address_flaw(text: str) -> Flaw | None:
     if not local or re.search(r"\s", text) or not _is_domain(domain):
         hint = "write an address such as postmaster@mail.example"
         return Flaw(f"{quoted(text)} is no mail address", hint)
+    return None
+
+
+def mailable_flaw(text: str) -> Flaw | None:
+    """Return what makes *text* no address that mail can be sent to by plain SMTP."""
+    if text.count("@") > 1 and (parts := re.split(r"[\s,;]+", text))[1:]:
+        return Flaw(f"{quoted(text)} are several addresses", f"write a list: [{', '.join(parts)}]")
+    if flaw := address_flaw(text):
+        return flaw
+    local, domain = split_address(text)
+    if not _MAILABLE.fullmatch(f"{local}@{fold_domain(domain)}"):
+        message = f"{quoted(text)} is no address for a notice"
+        return Flaw(message, "write one in ASCII, such as postmaster@mail.example")
     return None
 
 

@@ -252,12 +252,13 @@ class Percentage(ScalarKind[int]):
 class Duration(ScalarKind[int]):
     """A number with one unit: ``90s``, ``10m``, ``24h``, ``7d``, ``2w``; in seconds."""
 
-    def __init__(self, example: str) -> None:
+    def __init__(self, example: str, *, most: int = _LONGEST) -> None:
         self.noun = "a duration"
         self.example = example
+        self._most = most
 
     def parse(self, scalar: Scalar) -> int:
-        """Return the seconds, at least one and at most those of 400 days."""
+        """Return the seconds, at least one and at most 400 days, or as many as it may be."""
         text = scalar.text
         found = _DURATION.fullmatch(text)
         if not found:
@@ -265,8 +266,9 @@ class Duration(ScalarKind[int]):
         seconds = int(found[1]) * _DURATIONS[found[2]]
         if not seconds:
             raise RuleError(scalar.place, f"{quoted(text)} is too short", "write at least 1s")
-        if seconds > _LONGEST:
-            raise RuleError(scalar.place, f"{quoted(text)} is too long", "write at most 400d")
+        if seconds > self._most:
+            hint = f"write at most {as_duration(self._most)}"
+            raise RuleError(scalar.place, f"{quoted(text)} is too long", hint)
         return seconds
 
     def schema(self) -> Schema:

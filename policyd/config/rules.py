@@ -4,9 +4,9 @@ from policyd.aup.address import Accounts, LocalDomains
 from policyd.aup.policy import Likeness, Limit, Organization, Policy, Recipients, State
 from policyd.clock import WallTime
 from policyd.config import grammar
-from policyd.config.ladder import check_ladder, check_notices
+from policyd.config.aftermath import build_aftermath
 from policyd.config.limits import Setting, build_limit
-from policyd.config.lists import ListReader
+from policyd.config.lists import NamedFiles
 from policyd.config.names import domain_flaw
 from policyd.config.nodes import Mapping
 from policyd.config.problem import Problems
@@ -16,7 +16,7 @@ from policyd.config.tables import Record
 
 def build(
     tree: Mapping,
-    lists: ListReader,
+    files: NamedFiles,
     problems: Problems,
     *,
     now: WallTime | None = None,
@@ -31,16 +31,16 @@ def build(
     setting = _setting(file, now)
     limits = _limits(file, setting, problems)
     errors = problems.errors
-    local = _local(file, lists)
+    local = _local(file, files)
     if complete:
         _check_presence(file, problems)
     if complete and problems.errors == errors and not file[grammar.LOCAL].flawed:
         _check_local(file, local, problems)
     known = limits if complete and grammar.LIMITS in file else None
-    senders = Senders(setting, known, lists, problems)
+    senders = Senders(setting, known, files, problems)
     overrides = tuple(senders.override(record) for record in file[grammar.OVERRIDES])
     exemptions = tuple(senders.exemption(record) for record in file[grammar.EXEMPT])
-    _check_unused(file, problems)
+    aftermath = build_aftermath(file, known, setting, files, problems)
     if problems.errors:
         return None
     state = file[grammar.STATE]
@@ -62,6 +62,7 @@ def build(
             state[grammar.MAX_KEYS],
             state[grammar.MAX_MEMORY],
         ),
+        aftermath=aftermath,
     )
 
 
@@ -102,11 +103,11 @@ def _limits(file: Record, setting: Setting, problems: Problems) -> tuple[Limit, 
     return tuple(limits)
 
 
-def _local(file: Record, lists: ListReader) -> LocalDomains:
+def _local(file: Record, files: NamedFiles) -> LocalDomains:
     local = file[grammar.LOCAL]
     domains = [domain.value for domain in local.get(grammar.DOMAINS) or ()]
     for name in local.get(grammar.DOMAIN_FILES) or ():
-        domains += lists(name, domain_flaw)
+        domains += files.entries(name, domain_flaw)
     return LocalDomains(domains)
 
 
@@ -129,15 +130,3 @@ def _check_local(file: Record, local: LocalDomains, problems: Problems) -> None:
             message = "no local domain is configured, so every domain is external"
             problems.warning(place, message, "add local: {domains: [mail.example]}")
             return
-
-
-def _check_unused(file: Record, problems: Problems) -> None:
-    """Check the sections that this version does not act on, and say that it does not."""
-    if (ladder := file.get(grammar.LADDER)) is not None:
-        check_ladder(ladder, problems)
-        message = "this version does not act on the ladder yet: no strikes, no suspensions"
-        problems.warning(file.key_place(grammar.LADDER), message, "limits refuse all the same")
-    if (notices := file.get(grammar.NOTICES)) is not None:
-        check_notices(notices, problems)
-        message = "this version does not send notices yet"
-        problems.warning(file.key_place(grammar.NOTICES), message, "watch the log for refusals")

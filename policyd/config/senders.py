@@ -12,7 +12,7 @@ from policyd.config import grammar
 from policyd.config.conditions import conditions, listed
 from policyd.config.kinds import Placed
 from policyd.config.limits import Setting
-from policyd.config.lists import ListReader
+from policyd.config.lists import NamedFiles
 from policyd.config.problem import Problems, quoted
 from policyd.config.quantities import Amount
 from policyd.config.tables import Record
@@ -28,12 +28,12 @@ class Senders:
         self,
         setting: Setting,
         limits: Sequence[Limit] | None,
-        lists: ListReader,
+        files: NamedFiles,
         problems: Problems,
     ) -> None:
         self._setting = setting
         self._limits = limits
-        self._lists = lists
+        self._files = files
         self._problems = problems
 
     def override(self, record: Record) -> Override:
@@ -46,7 +46,7 @@ class Senders:
                 self._problems.error(match.place(key), message, hint)
         found = [
             *conditions(match, self._setting.accounts, self._problems),
-            *listed(record, self._setting.accounts, self._lists),
+            *listed(record, self._setting.accounts, self._files),
         ]
         if not found and not record.flawed:
             message = "the override names no sender and would hold for everybody"
@@ -63,7 +63,7 @@ class Senders:
         """Return the exemption of *record*."""
         found = [
             *conditions(record, self._setting.accounts, self._problems),
-            *listed(record, self._setting.accounts, self._lists),
+            *listed(record, self._setting.accounts, self._files),
         ]
         if not found and not record.flawed:
             message = "the exemption names nobody and would hold for everybody"

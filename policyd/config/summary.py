@@ -19,12 +19,14 @@ from policyd.aup.policy import (
     Refuse,
 )
 from policyd.aup.wording import duration
+from policyd.config.aftermath_summary import told_of_aftermath
 from policyd.config.quantities import as_size
 
 _MODES: Final = {
     Mode.OBSERVE: "observe: what would be refused is logged, all mail passes",
     Mode.ENFORCE: "enforce: mail over a limit is refused",
 }
+_NETWORKS: Final = "client networks (/24, IPv6 /64)"
 
 
 def summarise(policy: Policy) -> list[str]:
@@ -35,6 +37,7 @@ def summarise(policy: Policy) -> list[str]:
         *(f"  {sentence(limit)}" for limit in policy.limits),
         *_section("overrides", [_override(o, policy.time_zone) for o in policy.overrides]),
         *_section("exempt", [_exemption(e, policy.time_zone) for e in policy.exemptions]),
+        *told_of_aftermath(policy.aftermath),
         _state(policy),
     ]
 
@@ -44,9 +47,10 @@ def sentence(limit: Limit) -> str:
     refused = "the message" if limit.refuse is Refuse.MESSAGE else "each recipient too many"
     where = f", where {limit.match}" if limit.match else ""
     unless = f", unless {limit.unless}" if limit.unless else ""
+    strike = ", strike" if limit.strike else ""
     return (
         f"{limit.id}: {limit.action.verb} {refused} when {_who(limit.per)} sends {_what(limit)}"
-        f" in {duration(limit.window)}{where}{unless} ({limit.mode.value})"
+        f" in {duration(limit.window)}{where}{unless} ({limit.mode.value}{strike})"
     )
 
 
@@ -109,6 +113,11 @@ def _what(limit: Limit) -> str:
         return f"more than {limit.max} {similar}messages to {to}"
     if limit.count is Count.BYTES:
         return f"more than {as_size(limit.max)} of {mail} to {to}"
+    if limit.count is Count.DISTINCT_CLIENTS:
+        return f"{mail} to {to} from more than {limit.max} {_NETWORKS}"
+    if limit.count is Count.FIRST_TIME_RECIPIENTS:
+        known = f"(not mailed for {duration(limit.known_for)})"
+        return f"{mail} to more than {limit.max} first-time {to} {known}"
     distinct = "distinct " if limit.count is Count.DISTINCT_RECIPIENTS else ""
     if limit.counts_per("recipient"):
         return f"{mail} more than {limit.max} times to {to}"

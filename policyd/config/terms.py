@@ -1,14 +1,22 @@
 """The kinds of values that only a mail policy has: domains, addresses, keys, answers."""
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 from policyd.aup.facts import REQUEST_ATTRIBUTES, VARYING_ATTRIBUTES
 from policyd.aup.match import ADDRESS_ATTRIBUTES, ALIASES, RECIPIENT_ATTRIBUTES
 from policyd.aup.policy import Action, KeyPart
 from policyd.config.kinds import ScalarKind, Schema, suggestion
-from policyd.config.names import Flaw, address_flaw, domain_flaw
+from policyd.config.names import (
+    Flaw,
+    address_flaw,
+    domain_flaw,
+    mailable_flaw,
+    plain_domain_flaw,
+)
 from policyd.config.nodes import Scalar
 from policyd.config.problem import RuleError, quoted
 
@@ -60,25 +68,63 @@ def _web_flaw(text: str) -> Flaw | None:
     return Flaw(f"{quoted(text)} is no web address", "write one such as https://mail.example/aup")
 
 
-def _server_flaw(text: str) -> Flaw | None:
-    found = re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})", text)
-    if found and int(found[2]) < 2**16:
-        return None
-    return Flaw(f"{quoted(text)} is no host:port", "write one such as 127.0.0.1:10025")
+def _hook_flaw(text: str) -> Flaw | None:
+    if flaw := _web_flaw(text):
+        return Flaw(flaw.message, "write one such as http://127.0.0.1:8080/policyd")
+    try:
+        parts = urlsplit(text)
+        if text.isascii() and parts.hostname and parts.port != 0:
+            return None
+    except ValueError:
+        pass
+    return Flaw(f"{quoted(text)} cannot be reached", "check its host, in ASCII, and its port")
 
 
 def _notice_flaw(text: str) -> Flaw | None:
     address = text.replace("{domain}", "mail.example")
     if found := re.search(r"\{[^}]*\}?", address):
         return Flaw(f"unknown placeholder {quoted(found.group())}", "{domain} is the only one here")
-    return address_flaw(address)
+    return mailable_flaw(address)
 
 
 DOMAIN: Final = Named("a domain", "mail.example", domain_flaw)
 ADDRESS: Final = Named("a mail address", "abuse@mail.example", address_flaw)
 WEB_ADDRESS: Final = Named("a web address", "https://mail.example/aup", _web_flaw)
-SERVER: Final = Named("a host and port", "127.0.0.1:10025", _server_flaw)
+PLAIN_DOMAIN: Final = Named("a domain", "mail.example", plain_domain_flaw)
+HOOK_ADDRESS: Final = Named("a web address", "http://127.0.0.1:8080/policyd", _hook_flaw)
 NOTICE_ADDRESS: Final = Named("a mail address", '"postmaster@{domain}"', _notice_flaw)
+MAILABLE: Final = Named("a mail address", "postmaster@mail.example", mailable_flaw)
+
+
+class Server(ScalarKind[tuple[str, int]]):
+    """A host, or its IP address, and a port."""
+
+    def __init__(self) -> None:
+        self.noun = "a host and port"
+        self.example = "127.0.0.1:10025"
+
+    def parse(self, scalar: Scalar) -> tuple[str, int]:
+        """Return the host, an IPv6 address without its brackets, and the port."""
+        text = scalar.text
+        host, _, port = text.rpartition(":")
+        if re.fullmatch("[1-9][0-9]{0,4}", port) and int(port) < 2**16:
+            if re.fullmatch("[A-Za-z0-9.-]+", host):
+                return host, int(port)
+            if host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1]):
+                return host[1:-1], int(port)
+        message = f"{quoted(text)} is no host:port"
+        raise RuleError(scalar.place, message, f"write one such as {self.example}")
+
+    def schema(self) -> Schema:
+        """Return the schema of a host and port."""
+        return {"type": "string", "pattern": r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]*$"}
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 class Extension(ScalarKind[str]):

@@ -65,6 +65,8 @@ def test_all_that_is_not_said_has_a_default(tmp_path: Path) -> None:
     assert policy.recipient_extension == ""
     assert policy.state == State("/var/lib/policyd", 60)
     assert (policy.overrides, policy.exemptions, len(policy.local)) == ((), (), 0)
+    assert policy.aftermath.notices is None
+    assert policy.aftermath.hooks == ()
     (limit,) = policy.limits
     assert (limit.id, limit.title, limit.max, limit.window) == ("daily", "daily", 9, 3600)
     assert limit.per == (KeyPart("account"),)
@@ -74,6 +76,7 @@ def test_all_that_is_not_said_has_a_default(tmp_path: Path) -> None:
     assert limit.text.template == "{title}; {used} of {max} in {window}"
     assert not limit.match
     assert not limit.unless
+    assert (limit.strike, limit.known_for) == (False, 0)
 
 
 def test_the_file_as_a_whole(tmp_path: Path) -> None:
@@ -210,14 +213,6 @@ def test_what_is_over_is_pointed_out_when_it_is(tmp_path: Path) -> None:
     assert over.policy is not None
 
 
-def test_ladder_and_notices_change_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "policy.yaml"
-    path.write_text(MINIMAL + "ladder: {}\nnotices: {to: 'postmaster@{domain}'}\n")
-    loaded = load(path)
-    assert [problem.severity for problem in loaded.problems] == [Severity.WARNING] * 2
-    assert loaded.policy is not None
-
-
 # ---- the file itself
 
 
@@ -307,6 +302,9 @@ def test_a_directory_is_one_rule_file(tmp_path: Path) -> None:
         f"limits:\n  - {LIMIT.replace('daily', 'hourly')}\nexempt:\n  - {{account: a}}\n"
     )
     (tmp_path / "40-exempt.yaml").write_text("exempt:\n  - {account: b}\n")
+    for number in (1, 2):
+        hook = f"{{on: lifted, url: http://127.0.0.1/{number}}}"
+        (tmp_path / f"5{number}-hook.yaml").write_text(f"hooks:\n  - {hook}\n")
     (tmp_path / ".#40-exempt.yaml").write_text("an editor's lock")
     (tmp_path / "50-off.yaml.off").write_text("limits: nothing")
     (tmp_path / "more").write_text("c.example\n")
@@ -319,6 +317,7 @@ def test_a_directory_is_one_rule_file(tmp_path: Path) -> None:
         "account a",
         "account b",
     ]
+    assert [hook.url[-1] for hook in loaded.policy.aftermath.hooks] == ["1", "2"]
     assert len(loaded.policy.local) == 3
     assert list(loaded.watched) == [tmp_path / "more"]
 

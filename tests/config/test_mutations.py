@@ -37,22 +37,42 @@ limits:
     refuse: message
     action: 552
     status: 5.7.1
-    text: "Bulk mail is not permitted here; see {aup_url}; {used} of {max}"
+    text: "Bulk mail is not permitted here; see {aup_url}; {used} of {max}; incident {incident}"
     strike: true
     mode: observe
     match: {sender: "/@list/", client: 192.0.2.0/24}
     unless: {recipient_domain: [.partner.example]}
+  - {id: new, per: account, count: first-time-recipients, known_for: 30d, max: 9, window: 1h}
+  - {id: networks, per: account, count: distinct-clients, max: 9, window: 1h}
 overrides:
   - {match: {account: ceo}, limits: {"bulk*": unlimited}, until: 2030-01-31, reason: report}
 exempt:
   - {client: [192.0.2.0/28, "2001:db8::/48"]}
 ladder:
   strikes_expire: 30d
-  steps: [{strikes: 3, do: suspend-mailbox, for: 24h}]
-  extreme: [{recipients: 5000, in: 24h}]
+  quiet: 1h
+  steps: [{strikes: 1, do: notice}, {strikes: 3, do: suspend-mailbox, for: 24h}]
+  extreme: [{recipients: 5000, in: 24h}, {suspended_mailboxes: 3, in: 7d}]
   never_suspend: []
   warn_at: 80%
-notices: {to: ["postmaster@{domain}"], smtp: 127.0.0.1:10025}
+  suspended_recipients: external
+  suspended_text: "Suspended; {reason}; ask {contact}; until {until}; incident {incident}"
+notices:
+  to: ["postmaster@{domain}"]
+  to_file: addresses
+  bcc: abuse@mail.example
+  smtp: 127.0.0.1:10025
+  sender: postmaster@mail.example
+  template: template
+  summary_template: template
+  warning_template: template
+  domains: [{domains: [kunde.example], to: "it@{domain}", template: template}]
+  observed: true
+  most_per_hour: 100
+  give_up: 5d
+hooks:
+  - {on: [suspended, lifted], run: [/bin/true, "-x"], timeout: 10s}
+  - {on: incident-opened, url: "http://127.0.0.1:8080/policyd"}
 state: {directory: /var/lib/policyd, snapshot_every: 60s}
 """
 SPLICES = st.sampled_from(
@@ -65,8 +85,16 @@ SPLICES = st.sampled_from(
 )
 
 
-def loaded(path: Path, data: bytes) -> Loaded:
+ADDRESSES = (
+    "mail.example: a@mail.example, b@mail.example  # c\n  c@mail.example\nb.example d@b.example\n"
+)
+TEMPLATE = "Subject: {account}\n\nMessages were refused.\n"
+
+
+def loaded(path: Path, data: bytes, addresses: str = ADDRESSES, template: str = TEMPLATE) -> Loaded:
     path.write_bytes(data)
+    (path.parent / "addresses").write_bytes(addresses.encode("utf-8", "replace"))
+    (path.parent / "template").write_bytes(template.encode("utf-8", "replace"))
     begin = time.monotonic()
     result = load(path)
     assert time.monotonic() - begin < 2
@@ -119,6 +147,21 @@ def test_a_rule_file_with_splices(tmp_path: Path, splices: list[tuple[int, int, 
 
 
 @CHECKS
+@given(text=st.text(max_size=200) | st.text(":,#@ \t\nab.", max_size=200))
+@example(text="a" * 5000 + ":" * 5000)
+@example(text=" , ," * 5000)
+def test_any_file_of_addresses(tmp_path: Path, text: str) -> None:
+    loaded(tmp_path / "policy.yaml", EVERYTHING.encode(), addresses=text)
+
+
+@CHECKS
+@given(text=st.text(max_size=200) | st.text("{}ab \n", max_size=200))
+def test_any_template(tmp_path: Path, text: str) -> None:
+    loaded(tmp_path / "policy.yaml", EVERYTHING.encode(), template=text)
+    loaded(tmp_path / "policy.yaml", EVERYTHING.encode(), template=f"Subject: x\n\n{text}")
+
+
+@CHECKS
 @given(data=st.data())
 def test_a_rule_file_with_lines_moved(tmp_path: Path, data: st.DataObject) -> None:
     lines = SAMPLE.read_text().split("\n")
@@ -130,7 +173,9 @@ def test_a_rule_file_with_lines_moved(tmp_path: Path, data: st.DataObject) -> No
 
 
 def test_the_rule_file_itself_is_right(tmp_path: Path) -> None:
-    assert loaded(tmp_path / "policy.yaml", EVERYTHING.encode()).policy is not None
+    right = loaded(tmp_path / "policy.yaml", EVERYTHING.encode())
+    assert right.problems == ()
+    assert right.policy is not None
 
 
 @pytest.mark.parametrize(

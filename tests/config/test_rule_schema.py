@@ -62,7 +62,8 @@ def test_good_files_are_valid() -> None:
     duration-zero boolean-yes boolean-quoted likeness-content limit-id-bad per-empty per-unknown
     per-varying per-prefix-on-name count-unknown refuse-unknown action-ok action-lower-case
     action-code-250 status-malformed tolerance-percentage until-german strip-extension
-    state-relative override-unlimited-upper-case ladder-step ladder-values limits-a-mapping
+    state-relative override-unlimited-upper-case ladder-step ladder-values notices-values
+    hook-values hooks-a-mapping limits-a-mapping
     organization-a-word version-unknown""".split(),
 )
 def test_typos_are_not(name: str) -> None:
@@ -81,7 +82,7 @@ def descriptions(schema: Any, path: str = "") -> dict[str, str]:
 
 def test_every_key_says_what_it_means() -> None:
     told = descriptions(json_schema())
-    assert len(told) > 80
+    assert len(told) > 110
     for name, description in told.items():
         assert re.fullmatch(r"[A-Z{W].*[.:\d]|[a-z].*\.", description), name
 
@@ -100,3 +101,6 @@ def test_the_sample_explains_every_key() -> None:
         assert re.search(rf"^(# )?{key.name}:", sample, re.MULTILINE), key.name
     for key in json_schema()["properties"]["limits"]["items"]["properties"]:
         assert re.search(rf"^#   {key} ", sample, re.MULTILINE), key
+    for table in ("ladder", "notices"):
+        for key in json_schema()["properties"][table]["properties"]:
+            assert re.search(rf"^  (# )?{key}:", sample, re.MULTILINE), key
