@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from policyd.cli.admin_client import DEFAULT_SOCKET
 from policyd.config.load import load
 from policyd.config.summary import summarise
-from policyd.service.addresses import TcpAddress, parse_listen
+from policyd.service.addresses import ListenAddress, TcpAddress, parse_listen
 from policyd.service.log_writer import Priority
 
 DEFAULT_LISTEN = TcpAddress("127.0.0.1", 10040)
@@ -43,6 +44,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="where the counts are kept (default: state.directory of the rule file)",
     )
     parser.add_argument(
+        "--admin",
+        type=_admin,
+        default=DEFAULT_SOCKET,
+        metavar="PATH",
+        help="the socket for administrators' commands, or none (default: %(default)s)",
+    )
+    parser.add_argument(
         "--log-level",
         choices=_LEVELS,
         default="info",
@@ -74,8 +82,13 @@ def run(args: argparse.Namespace) -> int:
         default_listen=DEFAULT_LISTEN,
         state=args.state,
         log_level=_LEVELS[args.log_level],
+        admin=args.admin,
     )
     return serve(options, loaded, policy, greet)
+
+
+def _admin(text: str) -> ListenAddress | None:
+    return None if text == "none" else parse_listen(f"unix:{Path(text).absolute()}")
 
 
 def _greeting(addresses: Sequence[str], summary: Sequence[str], config: Path) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -209,6 +210,7 @@ def _complaining() -> Iterator[list[str]]:
 def _audited(contents: Contents, action: str) -> Contents:
     """Return *contents* with a note of who did this; of *forget* not whom it was about."""
     row: Row = {
+        "id": secrets.token_hex(8),
         "time": datetime.now(UTC).timestamp(),
         "by": _user(),
         "action": f"state {action}",

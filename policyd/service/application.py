@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -15,20 +16,30 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from policyd import __version__
+from policyd.aup.event import Blocked, Decided, Event, Exceeded, IncidentOpened
 from policyd.aup.policy import Policy
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.config.load import Loaded
-from policyd.service.addresses import ListenAddress
+from policyd.service.addresses import ListenAddress, UnixAddress
+from policyd.service.admin_socket import ADMINISTRATORS, AdminService
+from policyd.service.administration import Administration
+from policyd.service.audit import Audit
+from policyd.service.hook_running import Beginning
+from policyd.service.hooks import Hooks
 from policyd.service.listeners import ListenError, adopt, listen
 from policyd.service.log_writer import LogWriter, Priority
 from policyd.service.maillog import MailLog
+from policyd.service.notice_queue import NOTICES, Outside
+from policyd.service.notices import Notices
 from policyd.service.periodic import Periodic
 from policyd.service.persistence import JOURNAL_EVERY, Persistence
 from policyd.service.policy_server import PolicyService
 from policyd.service.reload import Reloader
+from policyd.service.smtp_sending import SmtpSending
 from policyd.service.systemd import (
     InheritedSocket,
     InheritedSocketError,
@@ -57,13 +68,17 @@ _WATCH_EVERY = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says; *state* and *listen* are None and empty for the defaults."""
+    """What the command line says; *state* and *listen* are None and empty for the defaults.
+
+    Without *admin* there is no socket for administrators.
+    """
 
     config: Path
     listen: tuple[ListenAddress, ...]
     default_listen: ListenAddress
     state: Path | None
     log_level: Priority
+    admin: UnixAddress | None = None
 
 
 def now() -> Instant:
@@ -114,6 +129,7 @@ class _Daemon:
         self._reloader = Reloader(options.config, loaded, self._obey, self._settled, log)
         self.listening: list[str] = []
         self._ports: list[IListeningPort] = []
+        self._flushing = False
 
     def start(self, policy: Policy) -> None:
         """Begin to serve."""
@@ -121,10 +137,17 @@ class _Daemon:
         self._persistence = Persistence(self.directory, self._log, now)
         self._engine = self._persistence.load(policy)
         self._engine.trace = self._log.shows_requests
-        self._service = PolicyService(self._engine, self._log, now)
+        self._service = PolicyService(self._engine, self._log, now, self._happened)
+        self._notices = self._notify()
+        self._hooks = Hooks(
+            reactor, lambda: self._engine.policy, self._log, now, Beginning(reactor)
+        )
+        audit = Audit(self._persistence, self._flush, self._log, now)
+        administration = Administration(self._engine, audit, now, self._notices.is_owed)
+        self._admin = AdminService(administration.commands, self._log, reactor)
         self._listen()
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._hang_up))
-        self._periodic("journal", JOURNAL_EVERY, lambda: self._persistence.flush(self._engine))
+        self._periodic("journal", JOURNAL_EVERY, self._flush)
         self._periodic("copy", _COPY_EVERY, self._persistence.copy)
         self._periodic("tidy", _TIDY_EVERY, self._tidy)
         self._periodic("report", _REPORT_EVERY, self._report)
@@ -133,6 +156,14 @@ class _Daemon:
             self._periodic("watchdog", interval, self._notifier.watchdog)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         reactor.callWhenRunning(self._ready)
+
+    def _notify(self) -> Notices:
+        sending = SmtpSending(reactor, socket.gethostname())
+        outside = Outside(self._log, now, reactor, self._persistence.note, sending)
+        notices = Notices(lambda: self._engine.policy, self._engine.ladder, outside)
+        notices.restore(self._persistence.rows.get(NOTICES, ()))
+        self._persistence.keeps(notices.entries)
+        return notices
 
     def _listen(self) -> None:
         inherited: list[InheritedSocket] = inherited_sockets(os.environ, os.getpid())
@@ -145,6 +176,12 @@ class _Daemon:
         for address in addresses:
             self._ports.append(listen(reactor, address, self._service))
             self._say_listening(str(address), loopback=address.is_loopback)
+        if self._options.admin is not None:
+            try:
+                port = listen(reactor, self._options.admin, self._admin, ADMINISTRATORS)
+                self._ports.append(port)
+            except ListenError as error:
+                self._log.admin_unavailable(str(error))
 
     def _say_listening(self, address: str, *, loopback: bool) -> None:
         self.listening.append(address)
@@ -179,8 +216,38 @@ class _Daemon:
         emptied = self._engine.obey(policy, now())
         self._log.reloaded(policy.mode.value, _ids(policy), emptied, why)
 
+    def _happened(self, events: Sequence[Event]) -> None:
+        """Pass on what the engine tells; what is durable at once goes to the disk at once."""
+        opened = False
+        for event in events:
+            self._log.happened(event)
+            if not isinstance(event, Exceeded | Decided | Blocked):
+                self._follow_up(event)
+                opened = opened or isinstance(event, IncidentOpened)
+        if (opened or self._engine.ladder.suspensions.waiting) and not self._flushing:
+            self._flushing = True
+            reactor.callLater(0, self._flush)
+
+    def _follow_up(self, event: Event) -> None:
+        """Tell others of *event*; our own faults are no reason not to answer."""
+        for tell in (self._notices.happened, self._hooks.happened):
+            try:
+                tell(event)
+            except Exception:  # noqa: BLE001
+                self._log.task_failed("follow-up", Failure())  # type: ignore[no-untyped-call]
+
+    def _flush(self) -> Deferred[None]:
+        self._flushing = True
+        return self._persistence.flush(self._engine).addCallback(self._flushed)
+
+    def _flushed(self, _: None) -> None:
+        self._flushing = False
+        self._happened(self._engine.ladder.events())
+
     def _tidy(self) -> None:
-        if self._engine.tidy(now(), TIDY_STEPS) >= TIDY_STEPS:
+        more = self._engine.tidy(now(), TIDY_STEPS) >= TIDY_STEPS
+        self._happened(self._engine.ladder.events())
+        if more:
             reactor.callLater(0, self._tidy)
 
     def _report(self) -> None:
@@ -194,7 +261,9 @@ class _Daemon:
         self._log.stopping()
         self._notifier.stopping()
         self._service.close()
+        self._admin.close()
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        closed.addCallback(lambda _: DeferredList([self._notices.stop(), self._hooks.stop()]))
         return closed.addCallback(lambda _: self._persistence.stop(self._engine))
 
 

@@ -7,6 +7,7 @@ used here is given a socket that listens already, ours or an inherited one, and 
 """
 
 import errno
+import grp
 import os
 import socket
 import stat
@@ -35,17 +36,23 @@ class ListenError(Exception):
     """An address cannot be listened on; the text says which one and why."""
 
 
-def listen(reactor: IReactorTCP, address: ListenAddress, factory: ServerFactory) -> IListeningPort:
+def listen(
+    reactor: IReactorTCP, address: ListenAddress, factory: ServerFactory, group: str = ""
+) -> IListeningPort:
     """Listen on *address* and let *factory* serve what connects.
 
-    A UNIX socket that a dead daemon left behind is replaced. Raises *ListenError* when the address
-    cannot be had, also when something alive answers there or the path is no socket at all.
+    A UNIX socket that a dead daemon left behind is replaced. It is given to *group*, if there is
+    such a group and the process may; otherwise it stays with its own. Raises *ListenError* when the
+    address cannot be had, also when something alive answers there or the path is no socket at all.
     """
     try:
         if isinstance(address, TcpAddress):
             return reactor.listenTCP(address.port, factory, BACKLOG, address.host)
         _remove_stale(address)
         port = _UnixPort(_listening_socket(address), factory, reactor, made=address.path)
+        if group:
+            with suppress(KeyError, PermissionError):
+                os.chown(address.path, -1, grp.getgrnam(group).gr_gid, follow_symlinks=False)
     except CannotListenError as error:
         raise ListenError(f"cannot listen on {address}: {error.socketError.strerror}") from error
     except OSError as error:

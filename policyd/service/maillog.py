@@ -11,10 +11,10 @@ from typing import Final
 
 from twisted.python.failure import Failure
 
-from policyd.aup.event import Decided, Event, Exceeded
+from policyd.aup.event import Event
 from policyd.config.problem import Problem, Severity
-from policyd.protocol.reply import Verdict
 from policyd.protocol.request import Request
+from policyd.service.event_lines import said
 from policyd.service.log_writer import LogWriter, Priority
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9@._+:/<>,*-]+")
@@ -149,62 +149,69 @@ class MailLog:
         """Say that the trouble is over."""
         self._say(Priority.NOTICE, "state-saved-again")
 
+    def notice_queued(self, notice: str, recipients: Iterable[str]) -> None:
+        """Say that a *notice* waits to be sent."""
+        self._say(Priority.DEBUG, "notice-queued", notice=notice, recipients=",".join(recipients))
+
+    def notice_sent(self, notice: str, recipients: Iterable[str]) -> None:
+        """Say that the mail server has taken a *notice*."""
+        self._say(Priority.INFO, "notice-sent", notice=notice, recipients=",".join(recipients))
+
+    def notice_failed(self, notice: str, why: str, retry: float) -> None:
+        """Say that a *notice* could not be sent, and is tried again in *retry* seconds."""
+        self._say(
+            Priority.WARNING, "notice-failed", notice=notice, why=why, retry_in=f"{retry:.0f}s"
+        )
+
+    def notice_refused(self, notice: str, recipient: str, why: str) -> None:
+        """Say that a *notice* has reached others, but not this *recipient*, and never will."""
+        self._say(Priority.ERROR, "notice-refused", notice=notice, recipient=recipient, why=why)
+
+    def notice_given_up(self, notice: str, why: str) -> None:
+        """Say that nobody will get a *notice*."""
+        self._say(Priority.ERROR, "notice-given-up", notice=notice, why=why)
+
+    def notices_digested(self, recipients: Iterable[str], incidents: int) -> None:
+        """Say that one mail is to tell of several *incidents*."""
+        self._say(
+            Priority.NOTICE,
+            "notices-digested",
+            recipients=",".join(recipients),
+            incidents=incidents,
+        )
+
+    def administered(self, by: str, action: str, subject: str, reason: str) -> None:
+        """Say what an administrator changed."""
+        fields = {"by": by, "action": action, "subject": subject, "reason": reason}
+        self._say(Priority.NOTICE, "administered", **fields)
+
+    def admin_unavailable(self, problem: str) -> None:
+        """Say that administrators' commands do not reach the daemon."""
+        self._say(
+            Priority.WARNING, "admin-unavailable", problem=problem, mail="is answered all the same"
+        )
+
+    def hook_done(self, hook: str, on: str, about: str) -> None:
+        """Say that a *hook* was told what has happened."""
+        self._say(Priority.INFO, "hook-done", hook=hook, on=on, about=about)
+
+    def hook_failed(self, hook: str, on: str, about: str, why: str, retry: float) -> None:
+        """Say that a *hook* has failed, and is told again in *retry* seconds."""
+        fields = {"hook": hook, "on": on, "about": about, "why": why}
+        self._say(Priority.WARNING, "hook-failed", **fields, retry_in=f"{retry:.0f}s")
+
+    def hook_given_up(self, hook: str, on: str, about: str, why: str) -> None:
+        """Say that a *hook* will not hear of something."""
+        self._say(Priority.ERROR, "hook-given-up", hook=hook, on=on, about=about, why=why)
+
+    def hook_dropped(self, count: int, why: str) -> None:
+        """Say that hooks will not hear of so many things."""
+        self._say(Priority.ERROR, "hook-dropped", count=count, why=why)
+
     def happened(self, event: Event) -> None:
         """Say what the engine tells."""
-        if isinstance(event, Exceeded):
-            self._exceeded(event)
-        else:
-            self._decided(event)
-
-    def _exceeded(self, event: Exceeded) -> None:
-        limit, request, figures = event.limit, event.request, event.figures
-        self._say(
-            Priority.NOTICE if event.refused else Priority.INFO,
-            "refused" if event.refused else "would-refuse",
-            limit=limit.id,
-            stage=event.stage.value,
-            action=event.action.verb,
-            reply=event.verdict.verb,
-            mode=limit.mode.value,
-            account=event.account,
-            domain=event.domain,
-            client_address=request["client_address"],
-            sender=request["sender"],
-            recipient=request["recipient"],
-            recipient_count=request["recipient_count"],
-            size=request["size"],
-            queue_id=request["queue_id"],
-            instance=request["instance"],
-            used=figures.total,
-            reserved=figures.reserved,
-            asked=figures.asked,
-            max=event.most,
-            window=_window(limit.window),
-            key=event.key.replace("\n", " ").strip(),
-            text=event.verdict.text,
-        )
-
-    def _decided(self, event: Decided) -> None:
-        request = event.request
-        self._say(
-            Priority.DEBUG,
-            "decided",
-            stage=request["protocol_state"],
-            verdict=_words(event.verdict),
-            account=event.account,
-            client_address=request["client_address"],
-            sender=request["sender"],
-            recipient=request["recipient"],
-            recipient_count=request["recipient_count"],
-            queue_id=request["queue_id"],
-            instance=request["instance"],
-            size=request["size"],
-            policy_context=request["policy_context"],
-            limits=" ".join(
-                f"{limit}={figures.used}+{figures.reserved}+{figures.asked}/{most}"
-                for limit, figures, most in event.figures
-            ),
-        )
+        priority, name, fields = said(event)
+        self._say(priority, name, **fields)
 
     def _say(self, priority: Priority, event: str, **fields: Value) -> None:
         self._writer.write(priority, line(event, **fields))
@@ -213,15 +220,3 @@ class MailLog:
 def _emptied(limits: Iterable[str]) -> dict[str, Value]:
     names = ",".join(limits)
     return {"emptied": names} if names else {}
-
-
-def _window(seconds: int) -> str:
-    """Return *seconds* as the rule file has them: 90s, 10m, 24h, 7d."""
-    for unit, length, least in (("d", 86400, 172800), ("h", 3600, 3600), ("m", 60, 60)):
-        if seconds >= least and seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
-
-
-def _words(verdict: Verdict) -> str:
-    return " ".join(word for word in verdict if word)

@@ -5,7 +5,7 @@ them. Trouble with the disk is told once when it begins and once when it ends; m
 goes on in memory, and writing is tried again, less and less often.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from policyd.aup.engine import Engine
+from policyd.aup.incident import Entry, Row
 from policyd.aup.policy import Policy
 from policyd.clock import Instant, MonotonicTime
 from policyd.counting.distinct import Hasher
@@ -34,7 +35,10 @@ class Persistence:
         self._directory = directory
         self._log = log
         self._now = now
+        self.rows: Mapping[str, Sequence[Row]] = {}  # of ledgers, as they were at the start
         self._store = Store(directory)
+        self._noted: dict[tuple[str, str], Entry] = {}
+        self._others: list[Callable[[], Iterable[Entry]]] = []
         self._one_at_a_time = DeferredLock()
         self._lost = False  # everything has to be written anew
         self._wait = 0.0  # seconds, longer with each failure
@@ -52,7 +56,8 @@ class Persistence:
             self._log.state_problem(problem)
         engine = Engine(policy, Hasher(contents.secret))
         try:
-            emptied = engine.restore(contents.kept, contents.transactions, now)
+            emptied = engine.restore(contents.kept, contents.transactions, contents.ledgers, now)
+            self.rows = contents.ledgers
         except ValueError as error:
             kept_as = self._store.reject(now.wall)
             self._log.state_problem(f"what was kept makes no sense: {error}; kept as {kept_as}")
@@ -63,11 +68,28 @@ class Persistence:
         self._last_snapshot = now.monotonic
         return engine
 
+    def keeps(self, rows: Callable[[], Iterable[Entry]]) -> None:
+        """Let *rows* give what there is beside the engine's when everything is written anew."""
+        self._others.append(rows)
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Write *entries* of ledgers with what is written next."""
+        self._noted.update({(entry.table, entry.id): entry for entry in entries})
+
     def flush(self, engine: Engine) -> Deferred[None]:
-        """Write what changed; fires when that is done, or has failed and been logged."""
+        """Write what changed; fires when that is done, or has failed and been logged.
+
+        Suspensions that waited for it are in force then: while the disk takes nothing, at once.
+        """
         if self._now().monotonic < self._not_before:
+            engine.ladder.take_effect(engine.ladder.suspensions.waiting)
             return succeed(None)
         return self._one_at_a_time.run(self._write, engine)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the disk takes nothing at present."""
+        return bool(self._wait)
 
     def copy(self) -> Deferred[None]:
         """Make the hot copy; fires when that is done, or has failed and been logged."""
@@ -85,12 +107,25 @@ class Persistence:
         now = self._now()
         whole, self._lost = self._lost, False
         kept = engine.whole(now) if whole else engine.take(now)
+        waiting = engine.ladder.suspensions.waiting
+        entries = self._entries(engine, whole=whole)
         due = self._last_snapshot + engine.policy.state.snapshot_every <= now.monotonic
         snapshot = whole or last or due
         if snapshot:
             self._last_snapshot = now.monotonic
-        done = deferToThread(self._store.write, kept, now.wall, snapshot=snapshot, whole=whole)
-        return done.addCallbacks(self._written, self._failed, errbackArgs=(engine,))
+        done = deferToThread(
+            self._store.write, kept, now.wall, entries, snapshot=snapshot, whole=whole
+        )
+        done.addCallbacks(self._written, self._failed, errbackArgs=(engine,))
+        return done.addCallback(lambda _: engine.ladder.take_effect(waiting))
+
+    def _entries(self, engine: Engine, *, whole: bool) -> list[Entry]:
+        """Return the rows to be written."""
+        noted, self._noted = self._noted, {}
+        if not whole:
+            return [*noted.values(), *engine.take_entries()]
+        others = [entry for rows in self._others for entry in rows()]
+        return [*noted.values(), *others, *engine.whole_entries()]
 
     def _last_write(self, engine: Engine) -> Deferred[None]:
         transactions = engine.open_transactions(self._now())

@@ -1,6 +1,6 @@
 """The policy service on the wire: the pure parser and the engine, joined to a transport."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from policyd.aup.engine import Engine
+from policyd.aup.event import Event
 from policyd.aup.transaction import Connection
 from policyd.clock import Instant
 from policyd.protocol.parser import RequestParser
@@ -90,13 +91,23 @@ class PolicyServer(Protocol):
 
 
 class PolicyService(ServerFactory):
-    """All policy connections: what they ask is decided by *engine*, at the time *now* gives."""
+    """All policy connections: what they ask is decided by *engine*, at the time *now* gives.
+
+    What happens is told to *happened*, which must not raise.
+    """
 
     protocol = PolicyServer  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, engine: Engine, log: MailLog, now: Callable[[], Instant]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        log: MailLog,
+        now: Callable[[], Instant],
+        happened: Callable[[Sequence[Event]], None],
+    ) -> None:
         self.log = log
+        self._happened = happened
         self.servers: set[PolicyServer] = set()
         self._engine = engine
         self._now = now
@@ -105,8 +116,8 @@ class PolicyService(ServerFactory):
         """Return the reply to *request*; our own faults end here, and mail flows."""
         try:
             decision = self._engine.decide(request, connection, self._now())
-            for event in decision.events:
-                self.log.happened(event)
+            if decision.events:
+                self._happened(decision.events)
             return reply(decision.verdict, request.stage or Stage.END_OF_MESSAGE)
         except Exception as error:  # noqa: BLE001 - the one place
             self.log.deciding_failed(request, error)

@@ -45,6 +45,7 @@ class Running:
         self.state = directory / "state"
         self.log = directory / "log"
         self.socket = directory / "policy"
+        self.admin = directory / "admin"
         self._undo = undo
         self.manager = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         self.manager.bind(str(directory / "notify"))
@@ -67,7 +68,10 @@ class Running:
             command = [sys.executable, "-c", ADOPT, fds]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [*command, "serve", "--config", self.rules, "--state", self.state, *where],
+                [
+                    *(*command, "serve", "--config", self.rules, "--state", self.state),
+                    *("--admin", self.admin, *where),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

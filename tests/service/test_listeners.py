@@ -1,5 +1,6 @@
 import argparse
 import errno
+import grp
 import json
 import os
 import signal
@@ -130,9 +131,9 @@ ECHO.noisy = False
 
 
 @contextmanager
-def listening(path: Path, mode: int = 0o660) -> Iterator[MemoryReactorClock]:
+def listening(path: Path, mode: int = 0o660, group: str = "") -> Iterator[MemoryReactorClock]:
     reactor = MemoryReactorClock()
-    port = listen(reactor, UnixAddress(path, mode), ECHO)
+    port = listen(reactor, UnixAddress(path, mode), ECHO, group)
     try:
         yield reactor
     finally:
@@ -190,6 +191,43 @@ def test_a_unix_socket_has_its_mode_from_its_first_moment(
         monkeypatch.setattr(os, name, forbidden, raising=False)
     with listening(directory / "s", 0o600):
         assert mode(directory / "s") == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to any group")
+def test_a_unix_socket_is_given_to_a_group(directory: Path) -> None:
+    other = next(group for group in grp.getgrall() if group.gr_gid)
+    for name, gid in ((other.gr_name, other.gr_gid), ("no-such-group", 0), ("", 0)):
+        with listening(directory / "s", group=name):
+            assert (directory / "s").stat().st_gid == gid
+            assert mode(directory / "s") == 0o660
+
+
+GIVE = """
+import os, sys
+from pathlib import Path
+from twisted.internet import reactor
+from twisted.internet.protocol import ServerFactory
+from policyd.service.addresses import UnixAddress
+from policyd.service.listeners import listen
+os.setgroups([int(sys.argv[2])])
+os.setegid(65534)
+os.seteuid(65534)
+listen(reactor, UnixAddress(Path(sys.argv[1])), ServerFactory(), sys.argv[3])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.parametrize("is_member", [True, False])
+def test_without_privileges_a_socket_is_given_to_a_group_of_ours_alone(
+    directory: Path, is_member: bool
+) -> None:
+    directory.chmod(0o777)
+    other = next(group for group in grp.getgrall() if group.gr_gid not in (0, 65534))
+    ours = other.gr_gid if is_member else 65534
+    subprocess.run(
+        [sys.executable, "-c", GIVE, directory / "s", str(ours), other.gr_name], check=True
+    )
+    assert (directory / "s").stat().st_gid == ours
 
 
 def test_a_unix_socket_has_a_long_queue(directory: Path) -> None:

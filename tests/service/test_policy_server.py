@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from policyd.aup.engine import Decision, Engine
+from policyd.aup.event import Event
 from policyd.aup.policy import Count
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.distinct import Hasher
@@ -55,7 +56,13 @@ class House:
         self.seconds = 0.0
         rules = policy(limit("two", "account", count=Count.RECIPIENTS, max=2))
         self.engine = engine or Engine(rules, Hasher(b"x"))
-        self.service = PolicyService(self.engine, MailLog(self.lines), self.now)  # type: ignore[arg-type]
+        log = MailLog(self.lines)  # type: ignore[arg-type]
+
+        def happened(events: Sequence[Event]) -> None:
+            for event in events:
+                log.happened(event)
+
+        self.service = PolicyService(self.engine, log, self.now, happened)
 
     def now(self) -> Instant:
         return Instant(WallTime(START + self.seconds), MonotonicTime(1000 + self.seconds))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from policyd.cli.admin_client import DEFAULT_SOCKET
 from policyd.service.addresses import parse_listen
+from policyd.service.admin_socket import ADMINISTRATORS
 
 UNITS = Path(__file__).parents[2] / "systemd"
 Unit = dict[str, list[str]]
@@ -98,6 +100,33 @@ def test_the_service_writes_where_systemd_lets_it(service: Unit) -> None:
     assert "ReadWritePaths" not in service
 
 
+def test_administrators_have_a_group_that_stays(service: Unit, tmp_path: Path) -> None:
+    (group,) = service["SupplementaryGroups"]
+    assert group == ADMINISTRATORS
+    if shutil.which("systemd-sysusers") is None:
+        pytest.skip("systemd-sysusers is not installed (apt install systemd)")
+    (tmp_path / "etc").mkdir()
+    done = subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", UNITS / "policyd.sysusers.conf"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"(?m)^(\S+):x:\d+:$", (tmp_path / "etc/group").read_text()) == [group]
+
+
+def test_the_socket_for_administrators_is_where_they_look(service: Unit) -> None:
+    assert f"/run/{service['RuntimeDirectory'][0]}/" in DEFAULT_SOCKET
+    assert "RuntimeDirectoryPreserve" not in service  # it would hide the directory from them
+    assert "--admin" not in service["ExecStart"][0]
+
+
+def test_the_service_sees_who_administrators_are(service: Unit) -> None:
+    # mapped to a namespace of its own they would all be nobody
+    assert "PrivateUsers" not in service
+    assert service["SystemCallFilter"][-1] == "@chown"
+
+
 def test_the_service_reads_the_rules_where_they_are_installed(service: Unit) -> None:
     assert " --config /etc/policyd/policy.yaml " in service["ExecStart"][0]
 
@@ -121,3 +150,75 @@ def test_both_units_let_in_this_machine_only(service: Unit, sockets: Unit) -> No
     for unit in (service, sockets):
         assert unit["IPAddressDeny"] == ["any"]
         assert unit["IPAddressAllow"] == ["localhost"]
+
+
+# hooks
+
+WIDER = UNITS / "policyd.service.d" / "hooks.conf.example"
+
+
+def calls(name: str) -> set[str]:
+    """Return the system calls of a set, and of the sets in it."""
+    found: set[str] = set()
+    for word in systemd_analyze("syscall-filter", name).split():
+        if word.startswith("@") and word != name:
+            found |= calls(word)
+        else:
+            found.add(word)
+    return found
+
+
+def test_a_hook_reaches_a_socket_and_this_machine(service: Unit) -> None:
+    families = service["RestrictAddressFamilies"][0].split()
+    assert {"AF_UNIX", "AF_INET", "AF_INET6"} <= set(families)
+    assert "localhost" in service["IPAddressAllow"]
+    assert "NoExecPaths" not in service
+
+
+def test_a_hook_can_be_run_and_ended(service: Unit) -> None:
+    allowed: set[str] = set()
+    for line in service["SystemCallFilter"]:
+        for name in line.lstrip("~").split():
+            allowed = allowed - calls(name) if line.startswith("~") else allowed | calls(name)
+    needed = "fork vfork clone clone3 execve setsid kill wait4 pipe2 dup2 fcntl chdir close_range"
+    assert set(needed.split()) - allowed == set()
+
+
+def widened(directory: Path, text: str) -> list[Path]:
+    units = installed(directory)
+    (directory / "policyd.service.d").mkdir()
+    (directory / "policyd.service.d" / "hooks.conf").write_text(text)
+    return units
+
+
+def test_systemd_takes_what_widens_the_sandbox_for_a_hook(tmp_path: Path) -> None:
+    text, count = re.subn(r"(?m)^#([A-Z]\w+=)", r"\1", WIDER.read_text())
+    assert count == 7
+    assert systemd_analyze("verify", "--man=no", *widened(tmp_path, text)) == ""
+
+
+def test_systemd_would_say_if_it_did_not_take_it(tmp_path: Path) -> None:
+    units = widened(tmp_path, "[Service]\nNoSuchKey=1\n")
+    assert "NoSuchKey" in systemd_analyze("verify", "--man=no", *units)
+
+
+def test_as_shipped_it_widens_nothing() -> None:
+    lines = [line for line in WIDER.read_text().splitlines() if line and line[0] != "#"]
+    assert lines == ["[Service]"]
+
+
+def test_systemd_takes_the_units_of_a_hook_with_rights_of_its_own(tmp_path: Path) -> None:
+    *_, first, second = WIDER.read_text().partition("\n[Service]")[0].split("\n#\n")
+    paths = []
+    for block in (first, second):
+        name, *lines = [line.removeprefix("#").strip() for line in block.strip().splitlines()]
+        paths.append(tmp_path / Path(name).name)
+        text = "\n".join(lines).replace("/usr/local/sbin/lock-login", "/bin/true")
+        paths[-1].write_text(text)
+    assert [path.name for path in paths] == ["lock-login.socket", "lock-login@.service"]
+    assert systemd_analyze("verify", "--man=no", *paths) == ""
+
+
+def test_the_unit_names_the_file_that_widens_it() -> None:
+    text = (UNITS / "policyd.service").read_text()
+    assert str(WIDER.relative_to(UNITS)) in text
