@@ -168,8 +168,12 @@ def measure(policy: Policy, directory: Path, args: argparse.Namespace) -> None:
 
     mailing = turns.named("mail", send)
 
+    tidying = False
+
     def tidy() -> None:
-        if engine.tidy(now(), TIDY_STEPS) >= TIDY_STEPS:
+        nonlocal tidying
+        tidying = engine.tidy(now(), TIDY_STEPS) >= TIDY_STEPS
+        if tidying:
             reactor.callLater(0, turns.named("tidy", tidy))
 
     versions = itertools.cycle((replace(policy, limits=policy.limits[:-1]), policy))
@@ -177,7 +181,7 @@ def measure(policy: Policy, directory: Path, args: argparse.Namespace) -> None:
     turns.start()
     again("journal and snapshot", persistence.JOURNAL_EVERY, lambda: state.flush(engine))
     again("copy", 30.0, state.copy)
-    again("tidy", 1.0, tidy)
+    again("tidy", 1.0, lambda: None if tidying else tidy())
     again("reload", 10.0, lambda: engine.obey(next(versions), now()))
     send()
     reactor.callLater(args.seconds, reactor.stop)

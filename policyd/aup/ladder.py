@@ -10,6 +10,7 @@ windows of keyed hashes, under the id of the incident.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from policyd.aup import incident as records
@@ -40,6 +41,9 @@ LONGEST: Final = DAY
 MOST_INCIDENTS: Final = 100_000
 MOST_COUNTED: Final = 100_000
 """Recipients, and messages, of one incident or account that are told apart; more count no more."""
+
+MOST_WEIGHT: Final = 256_000_000
+"""Bytes that each counter takes at most, about; the oldest is forgotten first."""
 
 _LEAST_KEPT: Final = 30 * DAY
 """Seconds; incidents that count longer are kept longer."""
@@ -139,6 +143,8 @@ class Ladder:
         done = self._forget(now, at_most)
         for _, counter in self._counters():
             done += counter.tidy(now, max(at_most - done, 0))
+            if counter.weight > MOST_WEIGHT:
+                counter.evict(at_most, inf)
         return done
 
     def events(self) -> Sequence[Event]:
@@ -211,8 +217,12 @@ class Ladder:
     def _extend(self, incident: Incident, attempt: Attempt, now: WallTime) -> None:
         incident.last = now
         incident.attempts += 1
-        incident.messages = self._count(f"{incident.id}\nmessages", [attempt.message], now)
-        incident.recipients = self._count(incident.id, attempt.members, now)
+        # what was forgotten for want of memory stays in the figures
+        messages = self._count(f"{incident.id}\nmessages", [attempt.message], now)
+        incident.messages = max(messages, incident.messages)
+        incident.recipients = max(
+            self._count(incident.id, attempt.members, now), incident.recipients
+        )
         client = attempt.client_address
         if client not in incident.clients and len(incident.clients) < records.MOST_CLIENTS:
             incident.clients.append(client)

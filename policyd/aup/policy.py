@@ -258,7 +258,7 @@ class State:
     directory: str = "/var/lib/policyd"
     snapshot_every: int = 60
     max_keys: int = 5_000_000
-    max_memory: int = 2_000_000_000
+    max_memory: int = 4_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

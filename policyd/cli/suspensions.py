@@ -66,9 +66,14 @@ def term(one: dict[str, Any]) -> str:
 
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("subject", metavar="ACCOUNT|DOMAIN", help="without an @ it is a domain")
+    parser.add_argument(
+        "subject", metavar="ACCOUNT|DOMAIN", help="without an @, and with a dot, it is a domain"
+    )
     kind = parser.add_mutually_exclusive_group()
-    for name, what in (("account", "an account, though without an @"), ("domain", "a domain")):
+    for name, what in (
+        ("account", "an account, though it looks like a domain"),
+        ("domain", "a domain"),
+    ):
         kind.add_argument(
             f"--{name}", dest="kind", action="store_const", const=name, help=f"it is {what}"
         )

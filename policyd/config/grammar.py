@@ -275,9 +275,9 @@ MAX_KEYS = Key(
 )
 MAX_MEMORY = Key(
     "max_memory",
-    Size("2GB", least=10_000_000),
+    Size("4GB", least=10_000_000),
     "The most memory that counts take, about.",
-    default="2GB",
+    default="4GB",
 )
 STATE_TABLE = Table("where the counts are kept", DIRECTORY, SNAPSHOT_EVERY, MAX_KEYS, MAX_MEMORY)
 

@@ -153,11 +153,15 @@ class Administration:
         return _listing("suspensions", found, lambda one: suspension_told(one, now, zone))
 
     def _subject(self, request: Request) -> Subject:
-        """Return what is to be suspended, or no more: an account, or else a domain."""
+        """Return what is to be suspended, or no more: an account, or else a domain.
+
+        A name without a dot is a login without its domain.
+        """
         name, kind = request["subject"], request["kind"]
         if kind not in ("", "account", "domain"):
             raise CommandError(Code.USAGE, "kind is account or domain")
-        if kind == "account" or (not kind and "@" in name[1:]):
+        is_login = not name.startswith("@") and ("@" in name or "." not in name)
+        if kind == "account" or (not kind and is_login):
             return SuspensionKind.MAILBOX, self._account(name)
         name = name.removeprefix("@")
         _check(name, plain_domain_flaw)

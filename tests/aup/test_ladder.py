@@ -886,6 +886,22 @@ def test_recipients_of_one_incident_are_counted_up_to_a_bound(
     assert incident.attempts == 9
 
 
+def test_the_memory_of_incidents_is_bounded_and_figures_never_fall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ladder_module, "MOST_WEIGHT", 20_000)
+    site = Site(ladder())
+    for n in range(60):
+        site.offend(f"user{n}", recipients=40)
+        site.pass_time(1)
+    for _ in range(20):
+        site.pass_time(1)
+    counters = dict(site.engine.ladder._counters())
+    assert all(counter.weight <= 20_000 for counter in counters.values())
+    site.offend("user0", recipients=5)
+    assert (site.incidents[0].messages, site.incidents[0].recipients) == (1, 40)
+
+
 def test_rules_of_the_ladder_may_change() -> None:
     site = Site(ladder())
     climb(site, 1)

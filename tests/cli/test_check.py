@@ -17,7 +17,7 @@ def test_right_rules_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told.out.splitlines()
     assert lines[0] == "mode: observe: what would be refused is logged, all mail passes"
     assert "limits: 6" in lines
-    assert lines[-1] == "state: /var/lib/policyd, at most 5000000 keys a limit and 2GB of memory"
+    assert lines[-1] == "state: /var/lib/policyd, at most 5000000 keys a limit and 4GB of memory"
 
 
 def test_mistakes_go_to_standard_error(

@@ -193,6 +193,13 @@ def test_names_are_folded(office: Office) -> None:
     office.do("unsuspend", subject="Alice", kind="account", reason="x")
 
 
+def test_a_login_without_its_domain_is_no_domain(office: Office) -> None:
+    told = office.do("suspend", subject="alice", reason="x")
+    assert told["suspension"]["kind"] == "mailbox"
+    assert told["suspension"]["name"] == ALICE
+    assert office.do("unsuspend", subject="alice", reason="x")["lifted"]
+
+
 def test_a_domain_that_all_share_is_suspended_by_force_alone(office: Office) -> None:
     asked = {"subject": "LOCAL.example", "reason": "x"}
     code, message = office.refuses("suspend", **asked)
