@@ -14,7 +14,7 @@ from .ports import free_ports
 from .postfix import PrivatePostfix
 from .postfix_conf import PORTS
 from .programs import find
-from .rules import ALICE, BOB, LEDGER, rule_file
+from .rules import LEDGER, LOGINS, rule_file
 from .sink import Sink
 
 HERE = Path(__file__).parent
@@ -58,7 +58,7 @@ def mail_servers() -> Iterator[tuple[PrivatePostfix, Sink]]:
         postfix = PrivatePostfix(directory, ports)
         undo.callback(postfix.stop)
         postfix.start()
-        dovecot = Dovecot(directory / "dovecot", postfix.login_socket, [ALICE, BOB])
+        dovecot = Dovecot(directory / "dovecot", postfix.login_socket, LOGINS)
         undo.callback(dovecot.stop)
         dovecot.start()
         yield postfix, sink

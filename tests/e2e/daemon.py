@@ -51,6 +51,7 @@ class Daemon:
         self.raw: list[str] = []
         self._state = directory / "state"
         self._rules = directory / "policy.yaml"
+        self._admin = directory / "admin.sock"
         self._listen = [f"tcp:127.0.0.1:{port}"]
         if socket:
             self._listen.append(f"unix:{socket}:mode=0666")
@@ -74,7 +75,8 @@ class Daemon:
             [
                 *command(),
                 *("serve", "--config", str(self._rules), *listen),
-                *("--state", str(self._state), "--log-level", "debug"),
+                *("--state", str(self._state), "--admin", str(self._admin)),
+                *("--log-level", "debug"),
             ]
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,))
@@ -119,8 +121,31 @@ class Daemon:
 
     def kept(self) -> str:
         """Return what a daemon that dies now leaves behind, as people are shown it."""
-        words = [*command(), "state", "dump", "--state", str(self._state)]
-        done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        return self._told("state", "dump", "--state", str(self._state))
+
+    def ledger(self, name: str) -> list[Any]:
+        """Return the rows of a ledger that a daemon that dies now leaves behind."""
+        lines = map(json.loads, self.kept().splitlines())
+        return [line[name] for line in lines if name in line and "series" not in line]
+
+    def keep_instead(self, text: str) -> None:
+        """Put what *kept* might have returned in the place of what is kept; not while it runs."""
+        dump = self._state.parent / "dump"
+        dump.write_text(text, encoding="ascii")
+        self._told("state", "restore", str(dump), "--state", str(self._state))
+
+    def administer(self, *words: str) -> dict[str, Any]:
+        """Give a command as administrators do; return the answer."""
+        return json.loads(self._told(*words, "--json", "--socket", str(self._admin)))
+
+    @staticmethod
+    def _told(*words: str) -> str:
+        done = subprocess.run(
+            [*command(), *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            message = f"policyd {' '.join(words)} failed: {done.stdout}{done.stderr}"
+            raise RuntimeError(message)
         return done.stdout
 
     def _signal(self, number: signal.Signals) -> None:

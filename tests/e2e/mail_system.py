@@ -9,7 +9,7 @@ from .daemon import Daemon
 from .dovecot import PASSWORD
 from .postfix import PrivatePostfix
 from .rules import ALICE
-from .sink import Sink
+from .sink import Delivery, Sink
 from .smtp import Session
 from .supervisor import Service
 
@@ -65,6 +65,17 @@ class MailSystem:
         """Return who has got mail, and how many, once all that was accepted is delivered."""
         self.postfix.drain()
         return Counter(name for mail in self._sink.deliveries for name in mail.recipients)
+
+    def mailbox(self, address: str) -> list[Delivery]:
+        """Return the mail that *address* has got, once all that was accepted is delivered."""
+        self.postfix.drain()
+        return self._sink.mailbox(address)
+
+    def listener(self) -> Sink:
+        """Start what notices can be handed to in the place of Postfix, on a port of its own."""
+        listener = Sink(self.ports["notices"])
+        self._leave.callback(listener.close)
+        return listener
 
     def transcript(self) -> list[str]:
         """Return what daemon and clients have said, the beginning and the end of each."""

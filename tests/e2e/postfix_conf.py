@@ -8,7 +8,7 @@ from .snippets import alternative, ask_with, at, entry, main_snippet, master_sni
 
 # Listeners, and the other ports that the run needs
 PORTS = (
-    *("policy", "relay", "sink"),
+    *("policy", "relay", "sink", "notices"),
     # from the snippet as it is
     *("submission", "submissions", "reinjection"),
     # from the snippet, with the variants that it describes
@@ -90,7 +90,7 @@ smtpd      pass       - - n -     -   smtpd
 """
 
 HEADER_CHECKS = "/^X-Refuse-Me:/ REJECT the header check says no\n"
-USERS = f"/^(user[0-9]*|postmaster)@{re.escape(LOCAL_DOMAIN)}$/ known\n"
+USERS = f"/^(user[0-9]*|postmaster|abuse)@{re.escape(LOCAL_DOMAIN)}$/ known\n"
 
 
 def main_cf(directory: Path, ports: dict[str, int]) -> str:

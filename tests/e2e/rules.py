@@ -3,6 +3,11 @@
 ALICE = "alice@sender.example"
 BOB = "bob@sender.example"
 LOCAL_DOMAIN = "local.test"
+LOGINS = [
+    *(ALICE, BOB),
+    *(f"box{number}@sender.example" for number in range(10)),
+    *(f"box{number}@shared.example" for number in range(4)),
+]
 
 HEAD = f"""\
 version: 1
