@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 
 run: $(VENV)/installed
 	@mkdir -p var
-	@exec $(BIN)/policyd serve --config etc/policyd/policy.yaml --state var --admin var/admin.sock
+	@exec $(BIN)/policyd serve --config etc/policyd/policy.yaml --state var --admin var/admin.sock \
+		--metrics tcp:127.0.0.1:10041
 
 test: $(VENV)/tested-with
 	@tests/provision

@@ -51,6 +51,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="the socket for administrators' commands, or none (default: %(default)s)",
     )
     parser.add_argument(
+        "--metrics",
+        type=_metrics,
+        metavar="ADDRESS",
+        help="where Prometheus finds the daemon's figures, such as tcp:127.0.0.1:10041, or none "
+        "(default: none)",
+    )
+    parser.add_argument(
         "--log-level",
         choices=_LEVELS,
         default="info",
@@ -83,12 +90,17 @@ def run(args: argparse.Namespace) -> int:
         state=args.state,
         log_level=_LEVELS[args.log_level],
         admin=args.admin,
+        metrics=args.metrics,
     )
     return serve(options, loaded, policy, greet)
 
 
 def _admin(text: str) -> ListenAddress | None:
     return None if text == "none" else parse_listen(f"unix:{Path(text).absolute()}")
+
+
+def _metrics(text: str) -> ListenAddress | None:
+    return None if text == "none" else parse_listen(text)
 
 
 def _greeting(addresses: Sequence[str], summary: Sequence[str], config: Path) -> str:

@@ -33,6 +33,8 @@ from policyd.service.hooks import Hooks
 from policyd.service.listeners import ListenError, adopt, listen
 from policyd.service.log_writer import LogWriter, Priority
 from policyd.service.maillog import MailLog
+from policyd.service.metrics import BEAT_EVERY, Metrics, Sources
+from policyd.service.metrics_server import MetricsService
 from policyd.service.notice_queue import NOTICES, Outside
 from policyd.service.notices import Notices
 from policyd.service.periodic import Periodic
@@ -70,7 +72,7 @@ _WATCH_EVERY = 2.0
 class Options:
     """What the command line says; *state* and *listen* are None and empty for the defaults.
 
-    Without *admin* there is no socket for administrators.
+    Without *admin* there is no socket for administrators, without *metrics* none for figures.
     """
 
     config: Path
@@ -79,6 +81,7 @@ class Options:
     state: Path | None
     log_level: Priority
     admin: UnixAddress | None = None
+    metrics: ListenAddress | None = None
 
 
 def now() -> Instant:
@@ -146,6 +149,7 @@ class _Daemon:
         audit = Audit(self._persistence, self._flush, self._log, now)
         administration = Administration(self._engine, audit, now, self._notices.is_owed)
         self._admin = AdminService(administration.commands, self._log, reactor)
+        self._metrics = self._measure()
         self._listen()
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._hang_up))
         self._periodic("journal", JOURNAL_EVERY, self._flush)
@@ -153,6 +157,7 @@ class _Daemon:
         self._periodic("tidy", _TIDY_EVERY, lambda: None if self._tidying else self._tidy())
         self._periodic("report", _REPORT_EVERY, self._report)
         self._periodic("watch", _WATCH_EVERY, self._reloader.watch)
+        self._periodic("beat", BEAT_EVERY, self._metrics.beat)
         if (interval := self._notifier.watchdog_interval) is not None:
             self._periodic("watchdog", interval, self._notifier.watchdog)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop)
@@ -165,6 +170,18 @@ class _Daemon:
         notices.restore(self._persistence.rows.get(NOTICES, ()))
         self._persistence.keeps(notices.entries)
         return notices
+
+    def _measure(self) -> Metrics:
+        sources = Sources(
+            engine=self._engine,
+            service=self._service,
+            persistence=self._persistence,
+            notices=self._notices.queue,
+            hooks=self._hooks,
+            reloader=self._reloader,
+            log=self._log,
+        )
+        return Metrics(sources, now)
 
     def _listen(self) -> None:
         inherited: list[InheritedSocket] = inherited_sockets(os.environ, os.getpid())
@@ -183,6 +200,18 @@ class _Daemon:
                 self._ports.append(port)
             except ListenError as error:
                 self._log.admin_unavailable(str(error))
+        if self._options.metrics is not None:
+            self._listen_for_scrapes(self._options.metrics)
+
+    def _listen_for_scrapes(self, address: ListenAddress) -> None:
+        """Let figures be read; also while the daemon stops, which takes a while."""
+        try:
+            listen(reactor, address, MetricsService(self._metrics, self._log, reactor))
+        except ListenError as error:
+            self._log.metrics_unavailable(str(error))
+            return
+        if not address.is_loopback:
+            self._log.open_to_the_net(str(address))
 
     def _say_listening(self, address: str, *, loopback: bool) -> None:
         self.listening.append(address)
@@ -215,6 +244,7 @@ class _Daemon:
         if self._options.state is None and self.directory != Path(policy.state.directory):
             self._log.needs_restart("state.directory")
         emptied = self._engine.obey(policy, now())
+        self._metrics.obeyed()
         self._log.reloaded(policy.mode.value, _ids(policy), emptied, why)
 
     def _happened(self, events: Sequence[Event]) -> None:
@@ -222,6 +252,7 @@ class _Daemon:
         opened = False
         for event in events:
             self._log.happened(event)
+            self._metrics.happened(event)
             if not isinstance(event, Exceeded | Decided | Blocked):
                 self._follow_up(event)
                 opened = opened or isinstance(event, IncidentOpened)
@@ -256,12 +287,14 @@ class _Daemon:
         evicted = self._engine.counts.evicted
         if evicted:
             self._log.evicted(evicted)
+            self._metrics.evicted(evicted)
             evicted.clear()
 
     def _stop(self) -> Deferred[Any]:
         """Count nothing more and write what was counted."""
         self._log.stopping()
         self._notifier.stopping()
+        self._metrics.stopping = True
         self._service.close()
         self._admin.close()
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])

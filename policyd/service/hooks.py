@@ -83,6 +83,9 @@ class Hooks:
         now: Callable[[], Instant],
         begin: Begin,
     ) -> None:
+        self.done = 0
+        self.failed = 0  # tries
+        self.given_up = 0
         self._clock = clock
         self._policy = policy
         self._log = log
@@ -97,6 +100,10 @@ class Hooks:
         self._pause: IDelayedCall | None = None  # until the next line about what is dropped
         self._stopped: Deferred[None] | None = None
         self._limit: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """Return how much hooks are yet to be told, or just being told."""
+        return len(self._waiting) + len(self._running)
 
     def happened(self, event: Event) -> None:
         """Have all hooks told that want to know of *event*; nothing is begun in this call."""
@@ -151,6 +158,7 @@ class Hooks:
         self._alarm.within(0)
         hook = self._in_force(call)
         if hook is None:
+            self.given_up += 1
             self._log.hook_given_up(*call.said, "the hook has gone from the rules")
             return
         call.hook = hook
@@ -212,11 +220,14 @@ class Hooks:
             return
         if why and call.is_late:
             why = f"it took longer than {call.hook.timeout:g}s: {why}"
+        self.failed += bool(why)
         if not why:
+            self.done += 1
             self._log.hook_done(*call.said)
         elif call.failures < len(RETRIES):
             self._retry(call, why, RETRIES[call.failures])
         else:
+            self.given_up += 1
             self._log.hook_given_up(*call.said, why)
         self._alarm.within(0)
 
@@ -233,6 +244,7 @@ class Hooks:
             return
         del self._waiting[0]
         self._dropped += 1
+        self.given_up += 1
         if self._pause is None:
             self._say_dropped()
 

@@ -38,6 +38,7 @@ class LogWriter:
         self._journal = _is_journal(descriptor, environ)
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._dropped = 0
+        self.lost = 0  # lines, in all
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -47,6 +48,7 @@ class LogWriter:
             return
         if self._queue.qsize() >= _MOST_WAITING:
             self._dropped += 1
+            self.lost += 1
             return
         if self._dropped:
             dropped, self._dropped = self._dropped, 0

@@ -6,6 +6,7 @@ Everything that is logged has a method here, which owns its words. The journal a
 import json
 import re
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -35,10 +36,16 @@ def _quoted(text: str) -> str:
 
 
 class MailLog:
-    """The log of the daemon."""
+    """The log of the daemon; *said* is how often it has said what."""
 
     def __init__(self, writer: LogWriter) -> None:
+        self.said: Counter[str] = Counter()
         self._writer = writer
+
+    @property
+    def lost(self) -> int:
+        """How many lines were lost, as nobody read them in time."""
+        return self._writer.lost
 
     @property
     def shows_requests(self) -> bool:
@@ -191,6 +198,11 @@ class MailLog:
             Priority.WARNING, "admin-unavailable", problem=problem, mail="is answered all the same"
         )
 
+    def metrics_unavailable(self, problem: str) -> None:
+        """Say that nobody can read the daemon's figures."""
+        fields = {"problem": problem, "mail": "is answered all the same"}
+        self._say(Priority.WARNING, "metrics-unavailable", **fields)
+
     def hook_done(self, hook: str, on: str, about: str) -> None:
         """Say that a *hook* was told what has happened."""
         self._say(Priority.INFO, "hook-done", hook=hook, on=on, about=about)
@@ -214,6 +226,7 @@ class MailLog:
         self._say(priority, name, **fields)
 
     def _say(self, priority: Priority, event: str, **fields: Value) -> None:
+        self.said[event] += 1
         self._writer.write(priority, line(event, **fields))
 
 

@@ -6,6 +6,7 @@ goes on in memory, and writing is tried again, less and less often.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from policyd.aup.policy import Policy
 from policyd.clock import Instant, MonotonicTime
 from policyd.counting.distinct import Hasher
 from policyd.service.maillog import MailLog
+from policyd.storage.files import COPY
 from policyd.storage.store import LostError, Store
 
 JOURNAL_EVERY: Final = 0.75
@@ -29,7 +31,10 @@ _LONGEST_WAIT: Final = 60.0
 
 
 class Persistence:
-    """Keeps what an engine counts in *directory*; *now* tells the time."""
+    """Keeps what an engine counts in *directory*; *now* tells the time.
+
+    *snapshot_took* is how many seconds the last snapshot was written, None before the first.
+    """
 
     def __init__(self, directory: Path, log: MailLog, now: Callable[[], Instant]) -> None:
         self._directory = directory
@@ -43,6 +48,9 @@ class Persistence:
         self._lost = False  # everything has to be written anew
         self._wait = 0.0  # seconds, longer with each failure
         self._not_before = self._last_snapshot = MonotonicTime(0.0)
+        self._saved = self._snapshot_of = MonotonicTime(0.0)  # what was counted until then
+        self._copied: MonotonicTime | None = None
+        self.snapshot_took: float | None = None
 
     def load(self, policy: Policy) -> Engine:
         """Return an engine that goes on where the last one ended.
@@ -65,7 +73,10 @@ class Persistence:
         else:
             if contents.kept:
                 self._log.state_loaded(str(self._directory), emptied)
-        self._last_snapshot = now.monotonic
+        self._last_snapshot = self._saved = self._snapshot_of = now.monotonic
+        with suppress(OSError):
+            made = (self._directory / COPY).stat().st_mtime
+            self._copied = MonotonicTime(now.monotonic - max(now.wall - made, 0.0))
         return engine
 
     def keeps(self, rows: Callable[[], Iterable[Entry]]) -> None:
@@ -91,12 +102,24 @@ class Persistence:
         """Whether the disk takes nothing at present."""
         return bool(self._wait)
 
+    def lag(self, now: Instant) -> float:
+        """Return for how many seconds what was counted may not be on the disk."""
+        return now.monotonic - self._saved
+
+    def snapshot_age(self, now: Instant) -> float:
+        """Return how many seconds ago there was a snapshot, or the start."""
+        return now.monotonic - self._snapshot_of
+
+    def copy_age(self, now: Instant) -> float | None:
+        """Return how many seconds ago the copy was made, None without one."""
+        return None if self._copied is None else now.monotonic - self._copied
+
     def copy(self) -> Deferred[None]:
         """Make the hot copy; fires when that is done, or has failed and been logged."""
         if self._wait:
             return succeed(None)
-        return deferToThread(self._store.copy).addErrback(
-            lambda failure: self._log.state_not_copied(failure.value)
+        return deferToThread(self._store.copy).addCallbacks(
+            self._has_copied, lambda failure: self._log.state_not_copied(failure.value)
         )
 
     def stop(self, engine: Engine) -> Deferred[None]:
@@ -116,7 +139,9 @@ class Persistence:
         done = deferToThread(
             self._store.write, kept, now.wall, entries, snapshot=snapshot, whole=whole
         )
-        done.addCallbacks(self._written, self._failed, errbackArgs=(engine,))
+        done.addCallbacks(
+            self._written, self._failed, callbackArgs=(now, snapshot), errbackArgs=(engine,)
+        )
         return done.addCallback(lambda _: engine.ladder.take_effect(waiting))
 
     def _entries(self, engine: Engine, *, whole: bool) -> list[Entry]:
@@ -134,10 +159,17 @@ class Persistence:
         done.addErrback(lambda failure: self._log.state_trouble(failure.value))
         return done.addCallback(lambda _: self._store.close())
 
-    def _written(self, _: None) -> None:
+    def _has_copied(self, _: None) -> None:
+        self._copied = self._now().monotonic
+
+    def _written(self, _: None, begun: Instant, snapshot: bool) -> None:
         if self._wait:
             self._log.state_saved_again()
         self._wait = 0.0
+        self._saved = begun.monotonic
+        if snapshot:
+            self._snapshot_of = begun.monotonic
+            self.snapshot_took = self._now().monotonic - begun.monotonic
 
     def _failed(self, failure: Failure, engine: Engine) -> Deferred[None] | None:
         if isinstance(failure.value, LostError):

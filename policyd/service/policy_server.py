@@ -1,6 +1,7 @@
 """The policy service on the wire: the pure parser and the engine, joined to a transport."""
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
@@ -17,6 +18,7 @@ from policyd.protocol.parser import RequestParser
 from policyd.protocol.reply import PASS, reply
 from policyd.protocol.request import Request, Stage
 from policyd.service.maillog import MailLog
+from policyd.service.request_figures import RequestFigures
 
 
 @implementer(IPushProducer)
@@ -87,6 +89,7 @@ class PolicyServer(Protocol):
     def _say_bad(self, problem: str) -> None:
         peer = self.transport.getPeer()
         port = "" if isinstance(peer, UNIXAddress) else f":{peer.port}"
+        self.factory.figures.bad += 1
         self.factory.log.bad_request(f"{self._connection.host}{port}", problem)
 
 
@@ -109,19 +112,24 @@ class PolicyService(ServerFactory):
         self.log = log
         self._happened = happened
         self.servers: set[PolicyServer] = set()
+        self.figures = RequestFigures()
         self._engine = engine
         self._now = now
 
     def answer(self, request: Request, connection: Connection) -> bytes:
         """Return the reply to *request*; our own faults end here, and mail flows."""
+        begun = perf_counter()
         try:
-            decision = self._engine.decide(request, connection, self._now())
-            if decision.events:
-                self._happened(decision.events)
-            return reply(decision.verdict, request.stage or Stage.END_OF_MESSAGE)
+            verdict, events = self._engine.decide(request, connection, self._now())
+            if events:
+                self._happened(events)
+            answer = reply(verdict, request.stage or Stage.END_OF_MESSAGE)
         except Exception as error:  # noqa: BLE001 - the one place
             self.log.deciding_failed(request, error)
-            return reply(PASS)
+            self.figures.faults += 1
+            verdict, answer = PASS, reply(PASS)
+        self.figures.answered(request, verdict.verb, perf_counter() - begun)
+        return answer
 
     def lost(self, connection: Connection) -> None:
         """Note that *connection* was closed."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from policyd.aup.policy import Policy
 from policyd.config.load import Loaded, Stamp, load, stamp
@@ -18,7 +19,8 @@ from policyd.service.maillog import MailLog
 class Reloader:
     """Load *path* again when asked, and hand what is right to *obey*.
 
-    *settled* is called when no reload is under way any more, whatever came of it.
+    *settled* is called when no reload is under way any more, whatever came of it. *is_good* tells
+    whether the last one succeeded.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Reloader:
         settled: Callable[[], None],
         log: MailLog,
     ) -> None:
+        self.is_good = True
         self._path = path
         self._watched = loaded.watched
         self._obey = obey
@@ -44,7 +47,7 @@ class Reloader:
             return
         self._busy = True
         done = deferToThread(_load, self._path, self._watched).addCallback(self._read, why)
-        done.addErrback(lambda failure: self._log.task_failed("reload", failure))
+        done.addErrback(self._failed)
         done.addCallback(self._go_on)
 
     def watch(self) -> Deferred[None]:
@@ -58,10 +61,16 @@ class Reloader:
         if loaded.policy is None:
             # the old rules stay, and so do their list files
             self._watched = {**stamps, **loaded.watched}
+            self.is_good = False
             self._log.reload_failed(why)
         else:
             self._watched = loaded.watched
             self._obey(loaded.policy, why)
+            self.is_good = True
+
+    def _failed(self, failure: Failure) -> None:
+        self.is_good = False
+        self._log.task_failed("reload", failure)
 
     def _go_on(self, _: None) -> None:
         self._busy = False

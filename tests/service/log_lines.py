@@ -26,6 +26,7 @@ class Lines:
 
     def __init__(self, least: Priority = Priority.DEBUG) -> None:
         self.least = least
+        self.lost = 0
         self.written: list[tuple[Priority, str]] = []
 
     def write(self, priority: Priority, line: str) -> None:

@@ -409,6 +409,7 @@ SAID: list[tuple[str, tuple[Any, ...], Priority, str, dict[str, str]]] = [
         {"by": NASTY, "action": "suspend", "subject": NASTY, "reason": NASTY},
     ),
     ("admin_unavailable", (NASTY,), Priority.WARNING, "admin-unavailable", {"problem": NASTY}),
+    ("metrics_unavailable", (NASTY,), Priority.WARNING, "metrics-unavailable", {"problem": NASTY}),
     ("happened", (exceeded(sender=NASTY),), Priority.NOTICE, "refused", {"sender": NASTY}),
 ]
 

@@ -12,7 +12,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from policyd.aup.engine import Decision, Engine
+from policyd.aup.decision import Decision
+from policyd.aup.engine import Engine
 from policyd.aup.event import Event
 from policyd.aup.policy import Count
 from policyd.clock import Instant, MonotonicTime, WallTime
