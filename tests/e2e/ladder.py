@@ -41,7 +41,7 @@ ladder:
   steps:
 %(steps)s\
   extreme:
-    - {suspended_mailboxes: 3, in: 7d}
+    - {suspended_mailboxes: %(mailboxes)d, in: 7d}
   never_suspend: [%(shared)s]
   suspended_recipients: %(suspended_recipients)s
 
@@ -59,6 +59,7 @@ def ladder_rules(
     *,
     steps: str = STEPS,
     quiet: str = "1h",
+    mailboxes: int = 3,
     mode: str = "enforce",
     suspended_recipients: str = "all",
     observed: str = "false",
@@ -66,12 +67,14 @@ def ladder_rules(
 ) -> str:
     """Return a rule file with a ladder of these *steps*, whose notices go to *port*.
 
-    *more* are further lines: of the section for notices, and sections after it.
+    So many suspended *mailboxes* suspend their domain. *more* are further lines: of the section
+    for notices, and sections after it.
     """
     own = {
         "port": port,
         "steps": steps,
         "quiet": quiet,
+        "mailboxes": mailboxes,
         "suspended_recipients": suspended_recipients,
         "observed": observed,
         "more": more,

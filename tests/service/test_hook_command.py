@@ -130,7 +130,8 @@ def test_signals_have_their_usual_meaning(scripts: Scripts, tmp_path: Path) -> N
     report = tmp_path / "report"
     assert outcome(scripts.shell(f"grep -E '^Sig(Blk|Ign)' /proc/self/status >{report}\n")) == ""
     masks = [line.split()[1] for line in report.read_text(encoding="ascii").splitlines()]
-    assert [int(mask, 16) for mask in masks] == [0, 0]
+    # signals 32 and 33 are the C library's own: no program can set them
+    assert [int(mask, 16) & ~(0b11 << 31) for mask in masks] == [0, 0]
 
 
 def test_a_failure_is_told_with_what_the_program_says(scripts: Scripts) -> None:
