@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,6 +192,48 @@ def test_a_message_that_has_begun_goes_on_after_a_restart(running: Running) -> N
     running.start(unix(running))
     assert running.ask("a", "END-OF-MESSAGE", recipient_count="2") == "DUNNO"
     assert [running.mail(name) for name in "bcd"] == ["DUNNO", "DUNNO", "REJECT"]
+
+
+STRIKES = """\
+version: 1
+mode: enforce
+organization: {contact: abuse@local.example}
+local: {domains: [local.example]}
+accounts: {default_domain: local.example}
+limits:
+  - {id: few, per: [account], count: recipients, recipients: external, max: 1, window: 1h,
+     strike: true, text: "Too many; incident {incident}"}
+ladder: {steps: [{strikes: 1, do: suspend-mailbox}]}
+hooks:
+  - {on: [incident-opened, suspended, lifted], run: [%s]}
+"""
+
+
+def test_hooks_are_told_by_the_daemon_and_a_suspension_is_on_the_disk_first(
+    running: Running,
+) -> None:
+    told = running.directory / "told"
+    script = running.directory / "hook"
+    script.write_text(f"#!/bin/sh\ncat >>{told}\n", encoding="utf-8")
+    script.chmod(0o755)
+    running.rules.write_text(STRIKES % script, encoding="utf-8")
+
+    def news() -> list[dict[str, Any]]:
+        lines = told.read_text(encoding="ascii").splitlines() if told.exists() else []
+        return [json.loads(line) for line in lines]
+
+    process = running.start(unix(running))
+    assert [running.mail(name) for name in "ab"] == ["DUNNO", "REJECT"]
+    running.waits_for(lambda: len(news()) == 2)
+    running.stop(process, signal.SIGKILL)
+    opened, suspended = sorted(news(), key=lambda one: one["event"])
+    assert (opened["event"], suspended["event"]) == ("incident-opened", "suspended")
+    assert opened["incident"]["account"] == "alice@local.example"
+    assert suspended["suspension"]["incident"] == opened["incident"]["id"]
+    running.start(unix(running))
+    assert running.mail("c") == "REJECT"
+    running.waits_for(lambda: running.logged("refused")[1:])
+    assert 'suspended="mailbox alice@local.example"' in running.logged("refused")[-1]
 
 
 def test_an_idle_daemon_writes_nothing(running: Running) -> None:
