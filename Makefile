@@ -5,7 +5,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: run test test-oldest faults check clean
+.PHONY: run test test-oldest faults bench check clean
 
 run: $(VENV)/installed
 	@mkdir -p var
@@ -19,6 +19,10 @@ test: $(VENV)/tested-with
 faults: $(VENV)/tested-with
 	@tests/provision
 	POLICYD_FAULTS=long $(BIN)/pytest tests/faults
+
+# how long the reactor is kept from answering, at a million live keys: some five minutes
+bench: $(VENV)/installed
+	$(BIN)/python bench/stalls.py
 
 # the oldest Twisted that is supported is Debian 12's
 test-oldest: $(OLDEST)/tested-with
