@@ -1,4 +1,4 @@
-"""A provider whose rules have a ladder: small limits, short times, what becomes of its users."""
+"""A provider whose rules have a ladder: small limits, short times, and users who offend."""
 
 import json
 import re

@@ -27,6 +27,25 @@ from .waiting import wait_until
 EVERYONE = [f"reader{number}@list{number % 7}.example" for number in range(1652)]
 RETRIES = 50
 
+SENTENCES = f"""\
+The account {ALICE} has tried to send mail that our acceptable-use policy does not permit.
+The mail was blocked and has not been delivered.
+The rule is called "Bulk mail".
+It permits at most 249 different recipients outside our network, for the same or similar \
+content, from one account in 24 hours.
+Breaking a mailing up into smaller batches, over hours, over days or over several mailboxes, \
+is a violation as well.
+Only this mail was blocked; other mail that the limits permit still passes.
+This is incident number 1 of this account within 30 days.
+Repeated violations suspend the mailbox: within 30 days, the 3rd for 24 hours, the 5th until an \
+administrator lifts it.
+Extreme abuse ends sending for the whole domain: mail to 5000 recipients blocked in 24 hours or \
+3 mailboxes suspended in 7 days.
+Change the password at once
+You can read our acceptable-use policy at https://mail.example/aup
+write to abuse@mail.example and give the incident number {{incident}}.
+""".splitlines()
+
 
 def shipped_in_force(mail: MailSystem) -> str:
     """Return the rule file that we ship, with the names and the port of this mail system."""
@@ -116,33 +135,8 @@ def test_two_messages_to_1652_make_one_notice_with_the_right_figures(mail: MailS
 
     # and in words
     text = words(notice)
-    for sentence in (
-        f"The account {ALICE} has tried to send mail that our acceptable-use policy does not",
-        "The mail was blocked and has not been delivered.",
-        'The rule is called "Bulk mail".',
-        (
-            "It permits at most 249 different recipients outside our network, for the same or "
-            "similar content, from one account in 24 hours."
-        ),
-        (
-            "Breaking a mailing up into smaller batches, over hours, over days or over several "
-            "mailboxes, is a violation as well."
-        ),
-        "Only this mail was blocked; other mail that the limits permit still passes.",
-        "This is incident number 1 of this account within 30 days.",
-        (
-            "Repeated violations suspend the mailbox: within 30 days, the 3rd for 24 hours, the "
-            "5th until an administrator lifts it."
-        ),
-        (
-            "Extreme abuse ends sending for the whole domain: mail to 5000 recipients blocked in "
-            "24 hours or 3 mailboxes suspended in 7 days."
-        ),
-        "Change the password at once",
-        "You can read our acceptable-use policy at https://mail.example/aup",
-        f"write to abuse@mail.example and give the incident number {incident}.",
-    ):
-        assert sentence in text
+    for sentence in SENTENCES:
+        assert sentence.format(incident=incident) in text
 
     # the tools say the same, and the notice was not asked about on its way
     shown = daemon.administer("incident", incident)["incident"]
