@@ -3,7 +3,7 @@
 import json
 import re
 
-from .daemon import Daemon
+from .daemon import REPOSITORY, Daemon
 from .mail_system import MailSystem
 from .rules import ALICE, LOCAL_DOMAIN, rule_file
 from .smtp import Mailing, message
@@ -16,6 +16,7 @@ SHARED = "shared.example"  # a domain of the provider's that is never suspended
 THREE = [f"reader{number}@ext.example" for number in range(3)]
 A_FRIEND, A_COLLEAGUE = "friend@ext.example", f"user1@{LOCAL_DOMAIN}"
 HOUR = 3600.0
+SHIPPED = REPOSITORY / "etc" / "policyd" / "policy.yaml"
 
 TWO_EACH = """\
   - id: bulk
@@ -84,6 +85,18 @@ def ladder_rules(
     rules = rule_file(TWO_EACH, mode=mode, more=MORE % own)
     everyone = f"domains: [{LOCAL_DOMAIN}, sender.example, {SHARED}]"
     return replace_once(rules, f"domains: [{LOCAL_DOMAIN}]", everyone)
+
+
+def shipped_in_force(port: int) -> str:
+    """Return the rule file that we ship, in force, for our domains; its notices go to *port*."""
+    rules = SHIPPED.read_text(encoding="utf-8")
+    for old, new in (
+        ("\nmode: observe\n", "\nmode: enforce\n"),
+        ("domains: [mail.example]\n", f"domains: [mail.example, {LOCAL_DOMAIN}, sender.example]\n"),
+        ("smtp: 127.0.0.1:10025\n", f"smtp: 127.0.0.1:{port}\n"),
+    ):
+        rules = replace_once(rules, old, new)
+    return rules
 
 
 def send(mail: MailSystem, account: str, recipients: list[str], size: int = 3000) -> Mailing:
