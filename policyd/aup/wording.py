@@ -31,7 +31,13 @@ _LONGEST_VALUES: Final = (100, 50, 25)
 """Bytes of a value that are shown: fewer when the words around it would not fit otherwise."""
 
 _INCIDENT: Final = "incident"
-_BANNED_START: Final = "service unavailable"
+_BANNED_START: Final = re.compile(
+    r"service unavailable|(?:client host|command|data command) rejected|relay access denied"
+    r"|(?:host|domain) not found|need fully-qualified hostname|match\b|user unknown"
+    r"|undeliverable address",
+    re.IGNORECASE,
+)
+"""What fail2ban's own filter for Postfix bans a client for, where a reply begins with it."""
 _RETRY_WORDS: Final = re.compile(
     r"\{retry_after\}|\b(?:try|retry|come back)\b|\blater\b", re.IGNORECASE
 )
@@ -52,7 +58,7 @@ class Wording:
         template = self.template if values.get(_INCIDENT) else _without_incident(self.template)
         for longest in _LONGEST_VALUES:
             text = _fill(template, values, longest).strip()
-            if text.lower().startswith(_BANNED_START):
+            if _BANNED_START.match(text):
                 # only a value can bring it here; fail2ban would ban the client for it
                 text = f"Refused, {text}"
             if len(text) <= room:
@@ -100,8 +106,8 @@ def mistakes(
         yield "the text is empty; say why the mail is refused"
     if found := _UNPRINTABLE.search(literal):
         yield f"{found.group()!a} is not printable ASCII; a reply is one line of ASCII"
-    if template.strip().lower().startswith(_BANNED_START):
-        yield '"Service unavailable" at the start makes fail2ban ban the client; begin differently'
+    if found := _BANNED_START.match(template.strip()):
+        yield f'"{found.group()}" at the start makes fail2ban ban the client; begin differently'
     if len(literal) > room:
         yield f"{len(literal)} bytes and only {room} fit into the reply; shorten it"
     if permanent and (asks := _RETRY_WORDS.search(template)):
