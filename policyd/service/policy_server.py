@@ -19,6 +19,7 @@ from policyd.protocol.reply import PASS, reply
 from policyd.protocol.request import Request, Stage
 from policyd.service.maillog import MailLog
 from policyd.service.request_figures import RequestFigures
+from policyd.service.wiring_counts import WiringCounts
 
 
 @implementer(IPushProducer)
@@ -48,6 +49,7 @@ class PolicyServer(Protocol):
         self.transport.registerProducer(self, True)
         self._connection = Connection(host)
         self.factory.servers.add(self)
+        self.factory.wiring.connections += 1
 
     def dataReceived(self, data: bytes) -> None:
         """Answer the requests that *data* completes."""
@@ -61,6 +63,11 @@ class PolicyServer(Protocol):
         """Let go of the transaction."""
         self.factory.servers.discard(self)
         self.factory.lost(self._connection)
+
+    @property
+    def host(self) -> str:
+        """The host that asks."""
+        return self._connection.host
 
     def close(self) -> None:
         """Answer nothing further; what was answered is still sent."""
@@ -113,6 +120,7 @@ class PolicyService(ServerFactory):
         self._happened = happened
         self.servers: set[PolicyServer] = set()
         self.figures = RequestFigures()
+        self.wiring = WiringCounts()
         self._engine = engine
         self._now = now
 
@@ -129,11 +137,16 @@ class PolicyService(ServerFactory):
             self.figures.faults += 1
             verdict, answer = PASS, reply(PASS)
         self.figures.answered(request, verdict.verb, perf_counter() - begun)
+        self.wiring.asked(request)
         return answer
 
     def lost(self, connection: Connection) -> None:
         """Note that *connection* was closed."""
         self._engine.disconnect(connection, self._now())
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that ask at present, each perhaps several times."""
+        return [server.host for server in self.servers]
 
     def close(self) -> None:
         """Close all connections, so that nothing more is counted."""

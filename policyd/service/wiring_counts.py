@@ -1,0 +1,73 @@
+"""What the requests tell of Postfix's wiring, for ``policyd doctor`` (the command ``wiring``).
+
+Who asks at which stage is counted already (request_figures.py); here is what is missing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from policyd.aup.policy import Policy
+from policyd.clock import Instant
+from policyd.protocol.request import Request, Stage
+from policyd.service.admin_request import Answer, Command
+from policyd.service.admin_request import Request as AdminRequest
+from policyd.service.request_figures import OTHER, RequestFigures
+
+_LOOPBACK = ("127.", "::1")
+
+
+class WiringCounts:
+    """How many *connections* there were, and whether all clients were this machine itself."""
+
+    __slots__ = ("connections", "only_loopback")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.only_loopback = True
+
+    def asked(self, request: Request) -> None:
+        """Take note of *request*; after the first client from elsewhere there is nothing to do."""
+        if self.only_loopback and not request["client_address"].startswith(_LOOPBACK):
+            self.only_loopback = False
+
+
+class WiringCommand:
+    """The command, on all *counts* and *figures*; *listening* are the addresses of the daemon."""
+
+    def __init__(
+        self,
+        counts: WiringCounts,
+        figures: RequestFigures,
+        listening: Iterable[str],
+        policy: Callable[[], Policy],
+        now: Callable[[], Instant],
+    ) -> None:
+        self._counts = counts
+        self._figures = figures
+        self._listening = listening
+        self._policy = policy
+        self._now = now
+        self._begun = now().monotonic
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """The command by its name."""
+        return {"wiring": Command(self._wiring)}
+
+    def _wiring(self, _: AdminRequest) -> Answer:
+        requests = {
+            stage: sum(answers.values()) for stage, answers in self._figures.by_stage().items()
+        }
+        notices = self._policy().aftermath.notices
+        return Answer(
+            {
+                "up": round(self._now().monotonic - self._begun, 3),
+                "connections": self._counts.connections,
+                "rcpt": requests[Stage.RCPT.value],
+                "end": requests[Stage.END_OF_MESSAGE.value],
+                "other": requests[OTHER],
+                "nameless": self._figures.without_login,
+                "only_loopback": self._counts.only_loopback,
+                "listening": list(self._listening),
+                "notices": list(notices.smtp) if notices else None,
+            }
+        )
