@@ -150,6 +150,10 @@ class Counts:
             **{f"{LIKENESS} {scope}": groups for scope, groups in self.groups.items()},
         }
 
+    def lowest_max(self, limit: Limit) -> float:
+        """Return the least maximum that *limit* has for anybody."""
+        return 2 * self._near[limit.id]
+
     def counters(self) -> Iterator[tuple[str, Counter]]:
         """Yield each limit's id and counter."""
         yield from self._counters.items()

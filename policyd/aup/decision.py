@@ -51,12 +51,12 @@ class Asked(NamedTuple):
 class Decisions:
     """Makes decisions under a *policy*; with *trace* set each tells its arithmetic in an event.
 
-    The *ladder* is what refusals lead to.
+    The *ladder*, a new one if none is given, is what refusals lead to.
     """
 
-    def __init__(self, policy: Policy, hasher: Hasher) -> None:
+    def __init__(self, policy: Policy, hasher: Hasher, ladder: Ladder | None = None) -> None:
         self.trace = False
-        self.ladder = Ladder(policy.aftermath.ladder, hasher)
+        self.ladder = ladder or Ladder(policy.aftermath.ladder, hasher)
         self._hasher = hasher
         self._policy = policy
 
@@ -89,6 +89,7 @@ class Decisions:
             account=facts.account,
             domain=facts.domain,
             request=asked.request,
+            recipients=len(asked.recipients),
         )
         return self._decision(asked, verdict, [blocked])
 
@@ -98,7 +99,7 @@ class Decisions:
         """Return the refusal by the first of those *refusing*."""
         incident = self._attempt(asked, refusing)
         exceeded = self._exceeded(asked, refusing[0], incident, refused=True)
-        events = [exceeded, *self.ladder.events()]
+        events = [exceeded, *self._led_to()]
         return self._decision(asked, exceeded.verdict, events, tested)
 
     def passed(self, asked: Asked, tested: Tested | None = None) -> Decision:
@@ -116,7 +117,7 @@ class Decisions:
             ]
             if spoken := by_strength(one for one in tested.excesses if one.speaks):
                 verdict = exceeded[tested.excesses.index(spoken[0])].verdict
-            events = [*exceeded, *self.ladder.events()]
+            events = [*exceeded, *self._led_to()]
         events += self._near(asked, tested)
         return self._decision(asked, verdict, events, tested)
 
@@ -151,6 +152,7 @@ class Decisions:
             domain=facts.domain,
             request=asked.request,
             incident=incident,
+            recipients=len(asked.recipients),
         )
 
     def _near(self, asked: Asked, tested: Tested) -> Iterator[NearLimit]:
@@ -192,7 +194,15 @@ class Decisions:
             used=excess.figures.total,
             max=excess.applied.max,
         )
-        return self.ladder.attempt(attempt, asked.now).id
+        return self._noted(attempt, asked.now)
+
+    def _noted(self, attempt: Attempt, now: WallTime) -> str:
+        """Note *attempt*; return the id of its incident."""
+        return self.ladder.attempt(attempt, now).id
+
+    def _led_to(self) -> Sequence[Event]:
+        """Return what attempts have led to since the last call."""
+        return self.ladder.events()
 
     def _message(self, asked: Asked, size: int) -> bytes:
         """Return what is the same when the same mail is tried again."""

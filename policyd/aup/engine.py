@@ -1,61 +1,39 @@
-"""Deciding: one request in, one verdict out, and what happened (POLICY.md "Deciding").
+"""The engine: it decides requests, and keeps what that is done with: the rules and the counts.
 
-At RCPT nothing is counted. A sender who is over a limit already is told at the first recipient,
-and limits that refuse single recipients reserve. At END-OF-MESSAGE every limit is tested with the
-transaction's own set of recipients; then the message is counted under every one of them, or it is
-refused and counted under none. Both happen in one synchronous call, so that messages in flight
-never see each other half counted.
+Rules change, counts come from the disk and go there, time passes; deciding itself is deciding.py.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
-from policyd.aup.address import fold_address
-from policyd.aup.answer import by_strength
-from policyd.aup.applied import Applied, Message, Recipient, Scope
 from policyd.aup.counts import Counts
-from policyd.aup.decision import Asked, Decision, Decisions
+from policyd.aup.deciding import Deciding
+from policyd.aup.decision import Decision, Decisions
 from policyd.aup.facts import Facts
 from policyd.aup.grants import Grants, exemption
 from policyd.aup.incident import EXEMPTIONS, Entry, Grant, Row
-from policyd.aup.kept_verdicts import KeptVerdicts
 from policyd.aup.ladder import Ladder
-from policyd.aup.match import client_network
-from policyd.aup.policy import Exemption, LikenessBy, Limit, Override, Policy, Refuse
+from policyd.aup.policy import Policy, Refuse
 from policyd.aup.series import Kept
-from policyd.aup.tested import Tested
-from policyd.aup.transaction import Connection, Transaction, Transactions, TransactionState
-from policyd.clock import Instant, WallTime
-from policyd.counting.counters import Claim
+from policyd.aup.tally import Tally
+from policyd.aup.transaction import Connection, Transaction, TransactionState
+from policyd.clock import Instant
 from policyd.counting.distinct import Hasher
-from policyd.protocol.reply import PASS
-from policyd.protocol.request import Request, Stage
-
-MOST_STAND_INS: Final = 100_000
-"""Recipients that a bare recipient_count stands for at most; no Postfix accepts as many."""
+from policyd.protocol.request import Request
 
 _VERDICTS: Final = "verdicts"
 """The name of their series."""
 
-CLIENT_NETWORK: Final = (24, 64)
-"""Prefixes of the networks that distinct clients are told by, IPv4 and IPv6, in bits."""
 
-_ONE_BYTE: Final = 1
-"""The least that a message is; its size is not known at RCPT."""
-
-
-class Engine:
+class Engine(Deciding):
     """The policy at work: it decides requests and holds the counts."""
 
     def __init__(self, policy: Policy, hasher: Hasher) -> None:
-        self.counts = Counts(policy)
-        self.transactions = Transactions()
+        super().__init__(policy, hasher, Counts(policy), Decisions(policy, hasher))
         self.grants = Grants()
-        self._rules = self._policy = policy  # as written, and with what was granted beside
-        self._hasher = hasher
-        self._verdicts = KeptVerdicts()
-        self._decisions = Decisions(policy, hasher)
+        self.tally = Tally()
+        self._rules = policy  # as written; those obeyed are with what was granted beside them
 
     @property
     def policy(self) -> Policy:
@@ -65,33 +43,22 @@ class Engine:
     @property
     def ladder(self) -> Ladder:
         """Incidents and suspensions."""
-        return self._decisions.ladder
+        return self.decisions.ladder
 
     @property
     def trace(self) -> bool:
         """Whether each decision tells its arithmetic."""
-        return self._decisions.trace
+        return self.decisions.trace
 
     @trace.setter
     def trace(self, trace: bool) -> None:
-        self._decisions.trace = trace
+        self.decisions.trace = trace
 
     def decide(self, request: Request, connection: Connection, now: Instant) -> Decision:
         """Return the answer to *request*, which arrived on *connection*."""
-        stage = request.stage
-        if stage is None:
-            return self._decisions.other(request, PASS)
-        if stage is Stage.RCPT:
-            return self._at_rcpt(request, self._transaction(request, connection, now), now)
-        name = KeptVerdicts.name(request, connection.host)
-        kept = self._verdicts.find(name, now.monotonic)
-        if kept is not None:
-            # a transaction that goes on after a refusal came back to do so on this connection
-            self.transactions.find(connection, request["instance"])
-            return self._decisions.other(request, kept)
-        decision = self._at_end(request, self._transaction(request, connection, now), now)
-        if request["instance"]:
-            self._verdicts.keep(name, decision.verdict, now.monotonic)
+        decision = super().decide(request, connection, now)
+        if decision.events:
+            self.tally.note(request, decision.events, now.wall)
         return decision
 
     def disconnect(self, connection: Connection, now: Instant) -> None:
@@ -136,14 +103,16 @@ class Engine:
 
     def take(self, now: Instant) -> Kept:
         """Return what is to be kept of all that happened since the last call."""
-        verdicts = self._verdicts.take(now.wall)
-        return {**self.counts.take(now.wall), **self.ladder.take(now.wall), _VERDICTS: verdicts}
+        parts = (self.counts, self.ladder, self.tally)
+        kept = {name: series for part in parts for name, series in part.take(now.wall).items()}
+        return {**kept, _VERDICTS: self.verdicts.take(now.wall)}
 
     def whole(self, now: Instant) -> Kept:
         """Return all that is to be kept; from here on *take* gives the changes."""
         self.take(now)
-        verdicts = self._verdicts.whole(now)
-        return {**self.counts.whole(now.wall), **self.ladder.whole(now.wall), _VERDICTS: verdicts}
+        parts = (self.counts, self.ladder, self.tally)
+        kept = {name: series for part in parts for name, series in part.whole(now.wall).items()}
+        return {**kept, _VERDICTS: self.verdicts.whole(now)}
 
     def open_transactions(self, now: Instant) -> list[TransactionState]:
         """Return what is to be kept over a restart beside what is counted."""
@@ -162,12 +131,13 @@ class Engine:
         """
         emptied = self.counts.restore(kept, now.wall)
         self.ladder.restore(kept, rows, now.wall)
+        self.tally.restore(kept, now.wall)
         self.grants.restore(rows.get(EXEMPTIONS, ()))
         self._with_grants()
         if verdicts := kept.get(_VERDICTS):
-            self._verdicts.restore(verdicts.buckets, now)
+            self.verdicts.restore(verdicts.buckets, now)
         for state in transactions:
-            facts = Facts(Request(state.attributes), self._policy.accounts)
+            facts = Facts(Request(state.attributes), self.obeyed.accounts)
             transaction = Transaction.restored(state, facts, now.monotonic)
             self.transactions.restore(transaction, now.monotonic)
             self._renew(transaction, now.wall, state.recipients)
@@ -176,9 +146,10 @@ class Engine:
     def tidy(self, now: Instant, at_most: int) -> int:
         """Let time pass and forget what is over; do up to *at_most* steps and return how many."""
         done = self.transactions.tidy(now.monotonic, at_most)
-        done += self._verdicts.tidy(now.monotonic, at_most - done)
+        done += self.verdicts.tidy(now.monotonic, at_most - done)
         done += self.counts.tidy(now.wall, at_most - done)
         done += self.ladder.pass_time(now.wall, at_most - done)
+        done += self.tally.tidy(now.wall, max(at_most - done, 0))
         if self.grants.end(now.wall):
             self._with_grants()
         return done + self.counts.evict(at_most)
@@ -187,218 +158,12 @@ class Engine:
         """Obey the rules, and what was granted beside them."""
         granted = self.grants.exemptions(self._rules.accounts)
         exemptions = (*self._rules.exemptions, *granted)
-        self._policy = replace(self._rules, exemptions=exemptions) if granted else self._rules
-        self._decisions.obey(self._policy)
-
-    def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
-        transaction.rcpt_seen = True
-        recipient = self._recipient(transaction, request["recipient"])
-        asked = Asked(request, transaction, (recipient,), now.wall)
-        if (blocked := self._decisions.blocked(asked)) is not None:
-            return blocked
-        if transaction.refusal is not None:
-            return self._decisions.refusal(asked, [transaction.refusal])
-        if recipient.address in transaction.recipients:
-            return self._decisions.passed(asked)
-        if transaction.exempt or (transaction.recipients and not transaction.reserving):
-            # kept of exempt ones as well: a reload may end the exemption before the message ends
-            self.transactions.accept(transaction, recipient)
-            return self._decisions.passed(asked)
-        return self._at_new_rcpt(asked, recipient)
-
-    def _at_new_rcpt(self, asked: Asked, recipient: Recipient) -> Decision:
-        transaction = asked.transaction
-        message = Message((recipient,), _ONE_BYTE)
-        tested = Tested(asked.now)
-        if not transaction.recipients:
-            self._test_first(transaction, message, tested)
-            if refusing := by_strength(tested.excesses):
-                transaction.refusal = refusing[0]
-                return self._decisions.refusal(asked, refusing, tested)
-        self._test_each(transaction, message, tested)
-        if refusing := by_strength(e for e in tested.excesses if e.answers):
-            return self._decisions.refusal(asked, refusing, tested)
-        for excess in tested.excesses:
-            transaction.noted.add(excess.applied.limit.id)
-            transaction.release(excess.applied)
-        for applied, claims, _ in tested.passed:
-            if applied.limit.refuse is Refuse.RECIPIENT:
-                transaction.reserve(applied, claims)
-        self.transactions.accept(transaction, recipient)
-        return self._decisions.passed(asked, tested)
-
-    def _test_first(self, transaction: Transaction, message: Message, tested: Tested) -> None:
-        """Test what has no room for the first recipient, and so for no message (rule 2)."""
-        for applied in transaction.applied:
-            limit = applied.limit
-            if limit.refuse is Refuse.MESSAGE and limit.answers and self._known_at_rcpt(applied):
-                tested.test(applied, self._claims(applied, message, tested.now))
-
-    def _test_each(self, transaction: Transaction, message: Message, tested: Tested) -> None:
-        """Test the limits that refuse single recipients (rule 3)."""
-        for applied in transaction.reserving:
-            if applied.limit.id not in transaction.noted:
-                claims = self._claims(applied, message, tested.now)
-                tested.test(applied, transaction.not_held(applied, claims))
-
-    def _at_end(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
-        recipients = self._settled(request, transaction)
-        asked = Asked(request, transaction, recipients, now.wall)
-        if (decision := self._decisions.blocked(asked)) is not None:
-            self.transactions.start_over(transaction, request)
-            return decision
-        if transaction.exempt:
-            self.transactions.close(transaction)
-            return self._decisions.passed(asked)
-        message = Message(recipients, transaction.size(request))
-        transaction.release()  # from here on the set itself is what is asked
-        tested = Tested(now.wall)
-        for applied in transaction.applied:
-            if applied.limit.id not in transaction.noted:
-                tested.test(applied, self._claims(applied, message, now.wall))
-        if refusing := by_strength(e for e in tested.excesses if e.answers):
-            decision = self._decisions.refusal(asked, refusing, tested)
-            self.transactions.start_over(transaction, request)
-            return decision
-        self._commit(message, tested)
-        decision = self._decisions.passed(asked, tested)
-        self.transactions.close(transaction)
-        return decision
-
-    def _commit(self, message: Message, tested: Tested) -> None:
-        """Count *message* under every limit that it passed."""
-        new = {scope for scope, name in message.likeness.items() if not name}
-        joined: set[Scope] = set()
-        for applied, claims, _ in tested.passed:
-            scope = applied.scope
-            if scope is not None and claims:
-                if scope not in joined:
-                    groups = self.counts.groups[scope[0]]
-                    message.likeness[scope] = groups.join(scope[1], message.size, tested.now)
-                    joined.add(scope)
-                if scope in new:  # only now its group has a name to be counted under
-                    claims = applied.claims(message)  # noqa: PLW2901
-            for claim in claims:
-                applied.counter.commit(claim, tested.now)
-
-    def _transaction(self, request: Request, connection: Connection, now: Instant) -> Transaction:
-        """Return the transaction of *request*, a new one if need be."""
-        instance = request["instance"]
-        found = self.transactions.find(connection, instance)
-        if found is None:
-            facts = Facts(request, self._policy.accounts)
-            found = Transaction(connection.host, instance, facts, now.monotonic)
-            self._apply(found, facts, now.wall)
-            self.transactions.open(connection, found)
-        elif found.policy is not self._policy:
-            self._renew(found, now.wall)
-        return found
-
-    def _renew(
-        self, transaction: Transaction, now: WallTime, recipients: Iterable[str] | None = None
-    ) -> None:
-        """Let *transaction*, with its own or these *recipients*, be held to the present rules."""
-        self._apply(transaction, Facts(transaction.facts.request, self._policy.accounts), now)
-        transaction.refusal = None
-        addresses = transaction.recipients if recipients is None else recipients
-        self.transactions.replace(transaction, [self._recipient(transaction, a) for a in addresses])
-        for applied in transaction.reserving:
-            if applied.limit.id not in transaction.noted:
-                self._hold_again(transaction, applied, now)
-
-    def _apply(self, transaction: Transaction, facts: Facts, now: WallTime) -> None:
-        """Work out which limits hold to *transaction*, once for all of its requests."""
-        policy = transaction.policy = self._policy
-        transaction.facts = facts
-        exemptions = [e for e in _in_force(policy.exemptions, now) if e.match.matches(facts)]
-        transaction.exempt = any(not e.match.on_recipient for e in exemptions)
-        transaction.exempt_recipients = [e.match for e in exemptions if e.match.on_recipient]
-        if transaction.exempt:
-            transaction.applied = transaction.reserving = ()
-            return
-        overrides = [
-            override
-            for override in _in_force(policy.overrides, now)
-            if override.match.matches(facts)
-        ]
-        client = self._hasher(client_network(facts.client_address, *CLIENT_NETWORK))
-        transaction.applied = [
-            Applied(limit, self.counts.counter(limit), most, facts, client)
-            for limit in policy.limits
-            if limit.applies_to(facts) and (most := _most(limit, overrides)) is not None
-        ]
-        transaction.reserving = [
-            applied for applied in transaction.applied if applied.limit.refuse is Refuse.RECIPIENT
-        ]
-
-    def _recipient(self, transaction: Transaction, address: str) -> Recipient:
-        policy = self._policy
-        folded = fold_address(address, policy.recipient_extension)
-        return Recipient(
-            folded,
-            self._hasher(folded),
-            external=policy.local.is_external(folded),
-            exempt=any(m.matches_recipient(folded) for m in transaction.exempt_recipients),
-        )
-
-    def _settled(self, request: Request, transaction: Transaction) -> Sequence[Recipient]:
-        """Return the recipients that Postfix accepted (rule 5)."""
-        count = transaction.recipient_count(request)
-        only = request["recipient"] if request.recipient_count == 1 else ""
-        if not transaction.rcpt_seen:
-            return self._stand_ins(request, transaction, only, count)
-        if only and transaction.recipients:
-            return (self._recipient(transaction, only),)
-        return list(transaction.recipients.values())[:count]
-
-    def _stand_ins(
-        self, request: Request, transaction: Transaction, only: str, count: int
-    ) -> Sequence[Recipient]:
-        """Return what stands for recipients that we were not asked about: external, distinct."""
-        if only:
-            return (self._recipient(transaction, only),)
-        names = (
-            f"? {number} {request['queue_id']} {transaction.instance}"
-            for number in range(min(count, MOST_STAND_INS))
-        )
-        return [Recipient(n, self._hasher(n), external=True, exempt=False) for n in names]
-
-    def _claims(self, applied: Applied, message: Message, now: WallTime) -> Sequence[Claim]:
-        """Return what *applied* would count of *message*, having found out what it is like."""
-        scope = applied.scope
-        if scope is not None and scope not in message.likeness:
-            groups = self.counts.groups[scope[0]]
-            message.likeness[scope] = groups.find(scope[1], message.size, now) or ""
-        return applied.claims(message)
-
-    def _known_at_rcpt(self, applied: Applied) -> bool:
-        """Tell whether the key of *applied* is known before the message is."""
-        return applied.scope is None or self._policy.likeness.by is LikenessBy.ANY
-
-    def _hold_again(self, transaction: Transaction, applied: Applied, now: WallTime) -> None:
-        """Reserve under changed rules what *transaction* holds already."""
-        for recipient in transaction.recipients.values():
-            claims = self._claims(applied, Message((recipient,), _ONE_BYTE), now)
-            transaction.reserve(applied, transaction.not_held(applied, claims))
+        self.obeyed = replace(self._rules, exemptions=exemptions) if granted else self._rules
+        self.decisions.obey(self.obeyed)
 
     def _check(self) -> None:
         """Assert the invariants of all that is held."""
         self.counts._check()
         self.transactions._check()
-        self._verdicts._check()
-
-
-_Ending = TypeVar("_Ending", Exemption, Override)
-
-
-def _in_force(rules: Iterable[_Ending], now: WallTime) -> Iterator[_Ending]:
-    """Yield the *rules* that have not ended."""
-    return (rule for rule in rules if rule.until is None or now < rule.until)
-
-
-def _most(limit: Limit, overrides: Iterable[Override]) -> int | None:
-    """Return the maximum of *limit* under the first override that speaks of it; None for none."""
-    for override in overrides:
-        if (pattern := override.pattern_for(limit.id)) is not None:
-            return override.limits[pattern]
-    return limit.max
+        self.verdicts._check()
+        self.tally._check()

@@ -16,7 +16,8 @@ class Exceeded:
 
     *refused* tells which; *most* is the maximum that held. *action* is the limit's, made
     permanent where waiting would not help, and *verdict* the answer that comes of it. *incident*
-    is the id of the one that this belongs to, empty for none.
+    is the id of the one that this belongs to, empty for none. *recipients* is how many the request
+    was about.
     """
 
     refused: bool
@@ -31,6 +32,7 @@ class Exceeded:
     domain: str
     request: Request
     incident: str = ""
+    recipients: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Mail of a suspended sender was refused."""
+    """Mail of a suspended sender to so many *recipients* was refused."""
 
     stage: Stage
     suspension: Suspension
@@ -56,6 +58,7 @@ class Blocked:
     account: str
     domain: str
     request: Request
+    recipients: int = 1
 
 
 @dataclass(frozen=True, slots=True)

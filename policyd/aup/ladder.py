@@ -109,6 +109,12 @@ class Ladder:
         self._changed[incident.id] = incident
         return incident
 
+    def open_for(self, attempt: Attempt, now: WallTime) -> Incident | None:
+        """Return the incident that *attempt* would belong to; None if it would open one."""
+        who = attempt.account or attempt.domain
+        incident = self._open.get((who, attempt.limit.id, attempt.observed))
+        return None if incident is None or self._is_over(incident, now) else incident
+
     def strikes(self, account: str, now: WallTime) -> int:
         """Return how many strikes are held against *account*."""
         since = max(now - self.rules.strikes_expire, self.suspensions.forgiven(account))

@@ -5,7 +5,7 @@ keeps them need not know what they are about: entries of one bucket and key are 
 ended long enough ago are needed no more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from policyd.counting.counters import Bucket
@@ -27,3 +27,6 @@ class Series(NamedTuple):
 
 Kept = Mapping[str, Series]
 """Series by their names."""
+
+Forget = Mapping[str, Callable[[str], bool]]
+"""What tells of each key whether it is to be forgotten, by the names of series."""

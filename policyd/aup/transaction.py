@@ -10,6 +10,7 @@ another one, or has been closed for a while without the transaction coming back 
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -144,6 +145,20 @@ class Transaction:
         self.release()
         self._may_hold = False
 
+    def hold_once_more(self) -> None:
+        """Hold again what somebody else has released in this one's place."""
+        for applied, claim in self._holds:
+            applied.counter.reserve(claim)
+
+    def twin(self) -> "Transaction":
+        """Return what may go on in this one's place: it has a claim to what this one holds."""
+        twin = copy(self)
+        twin.connections = set()
+        twin.recipients = dict(self.recipients)
+        twin.noted = set(self.noted)
+        twin._holds = list(self._holds)  # noqa: SLF001 - it is of this class
+        return twin
+
     def start_over(self, request: Request) -> None:
         """Go on with an empty set after the message of *request* was refused (rule 7)."""
         self.release()
@@ -201,6 +216,10 @@ class Transactions:
 
     def __iter__(self) -> Iterator[Transaction]:
         return iter(self._open.values())
+
+    def get(self, host: str, instance: str) -> Transaction | None:
+        """Return the open transaction of *instance*, and leave it alone."""
+        return self._open.get((host, instance))
 
     def find(self, connection: Connection, instance: str) -> Transaction | None:
         """Return the open transaction of *instance* and make it that of *connection*.

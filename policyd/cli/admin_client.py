@@ -1,14 +1,20 @@
 """The way of an administrator's command to the daemon and of the answer to the screen."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from policyd.cli.tables import shown
+
+TYPE_CHECKING = False  # typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Any, Final, TextIO, TypeAlias
 
 DEFAULT_SOCKET: Final = "/run/policyd/admin.sock"
 
@@ -20,10 +26,10 @@ _PROBLEM, _UNREACHABLE, _NOT_ALLOWED = 1, 3, 5
 _EXIT_CODES: Final = {"usage": 2, "busy": _UNREACHABLE, "no-such": 4, "not-allowed": _NOT_ALLOWED}
 """Exit codes by the code of an error; of every other it is 1."""
 
-Answer = dict[str, Any]
+Answer: TypeAlias = "dict[str, Any]"
 
 
-class _FailedError(Exception):
+class FailedError(Exception):
     """Why there is no answer to show, and the exit code that says so."""
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -31,8 +37,12 @@ class _FailedError(Exception):
         self.exit_code = exit_code
 
 
+class _NoReaderError(Exception):
+    """Who read what is printed has seen enough."""
+
+
 def add_command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     summary: str,
     description: str,
@@ -56,11 +66,14 @@ def run(
     args: argparse.Namespace,
     command: str,
     show: Callable[[Answer], Iterable[str]],
-    **fields: str | bool | None,
+    *,
+    is_well: Callable[[Answer], bool] | None = None,
+    **fields: str | bool | list[dict[str, str]] | None,
 ) -> int:
     """Give the *command* to the daemon and print what *show* makes of the answer.
 
-    A field that is None is not sent. Return the exit code.
+    A field that is None is not sent. Return the exit code; it is 1 as well where *is_well* says so
+    of the answer.
     """
     request = {"command": command, **fields, "as": _on_behalf()}
     try:
@@ -78,10 +91,56 @@ def run(
         # who read it has seen enough; nothing more is to be written, not even at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PROBLEM
-    except _FailedError as error:
+    except FailedError as error:
         sys.stderr.write(f"policyd: {error}\n")
         return error.exit_code
-    return 0
+    return _PROBLEM if is_well is not None and not is_well(answer) else 0
+
+
+def follow(
+    args: argparse.Namespace,
+    command: str,
+    show: Callable[[Answer], str],
+    name: str,
+    **fields: str | bool | None,
+) -> int:
+    """Give the *command*, and print its list *name* and what follows until somebody ends it."""
+    request = {"command": command, **fields, "as": _on_behalf()}
+    asked = {key: value for key, value in request.items() if value is not None}
+    try:
+        with _connected(args.socket) as connection, _lines(connection) as lines:
+            answer = _parsed(_first(connection, lines, asked))
+            _check(answer)
+            connection.settimeout(None)
+            for one in answer[name]:
+                _print(args, show, one)
+            for line in lines:
+                _print(args, show, _parsed(line))
+    except KeyboardInterrupt:
+        return 0
+    except _NoReaderError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PROBLEM
+    except FailedError as error:
+        sys.stderr.write(f"policyd: {error}\n")
+        return error.exit_code
+    sys.stderr.write("policyd: the daemon has ended the connection\n")
+    return _UNREACHABLE
+
+
+def _print(args: argparse.Namespace, show: Callable[[Answer], str], one: Answer) -> None:
+    try:
+        sys.stdout.write(f"{json.dumps(one) if args.json else show(one)}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise _NoReaderError from None
+
+
+def ask(path: str, command: str) -> Answer:
+    """Return the answer to a *command* that has no fields; raise FailedError if there is none."""
+    answer = _parsed(_asked(path, {"command": command}))
+    _check(answer)
+    return answer
 
 
 def _on_behalf() -> str | None:
@@ -91,33 +150,44 @@ def _on_behalf() -> str | None:
 
 def _asked(path: str, request: Answer) -> str:
     """Return the daemon's answer to *request*: one line of JSON."""
+    with _connected(path) as connection, _lines(connection) as lines:
+        return _first(connection, lines, request)
+
+
+@contextmanager
+def _connected(path: str) -> Iterator[socket.socket]:
+    """Connect to the daemon; whatever stands in the way is told as a failure."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_PATIENCE)
             connection.connect(path)
-            return _talk(connection, request)
+            yield connection
     except PermissionError:
         message = f"you may not use {path}: join the group policyd-admin, or be root"
-        raise _FailedError(message, _NOT_ALLOWED) from None
+        raise FailedError(message, _NOT_ALLOWED) from None
     except TimeoutError:
         message = f"policyd does not answer on {path} (is its disk stuck? see its log)"
-        raise _FailedError(message, _UNREACHABLE) from None
+        raise FailedError(message, _UNREACHABLE) from None
     except OSError as error:
         message = f"policyd cannot be reached on {path}: {error.strerror or error}; is it running?"
-        raise _FailedError(message, _UNREACHABLE) from None
+        raise FailedError(message, _UNREACHABLE) from None
 
 
-def _talk(connection: socket.socket, request: Answer) -> str:
-    with connection.makefile("r", encoding="ascii", errors="replace", newline="\n") as lines:
-        greeting = lines.readline()
-        hello = _parsed(greeting)
-        if hello.get("ok") is False:  # it has no room for one more
-            return greeting
-        if hello.get("protocol") != _PROTOCOL:
-            message = "what answers there is another version of policyd; restart it"
-            raise _FailedError(message, _UNREACHABLE)
-        connection.sendall(f"{json.dumps(request)}\n".encode("ascii"))
-        return lines.readline()
+def _lines(connection: socket.socket) -> TextIO:
+    return connection.makefile("r", encoding="ascii", errors="replace", newline="\n")
+
+
+def _first(connection: socket.socket, lines: TextIO, request: Answer) -> str:
+    """Return the first line of the answer to *request*."""
+    greeting = lines.readline()
+    hello = _parsed(greeting)
+    if hello.get("ok") is False:  # it has no room for one more
+        return greeting
+    if hello.get("protocol") != _PROTOCOL:
+        message = "what answers there is another version of policyd; restart it"
+        raise FailedError(message, _UNREACHABLE)
+    connection.sendall(f"{json.dumps(request)}\n".encode("ascii"))
+    return lines.readline()
 
 
 def _check(answer: Answer) -> None:
@@ -125,7 +195,7 @@ def _check(answer: Answer) -> None:
     if not answer["ok"]:
         error = answer["error"]
         code = _EXIT_CODES.get(error["code"], _PROBLEM)
-        raise _FailedError(shown(error["message"]), code)
+        raise FailedError(shown(error["message"]), code)
 
 
 def _parsed(line: str) -> Answer:
@@ -135,5 +205,5 @@ def _parsed(line: str) -> Answer:
         answer = None
     if not isinstance(answer, dict):
         message = "policyd ended the connection without an answer; see its log"
-        raise _FailedError(message, _UNREACHABLE)
+        raise FailedError(message, _UNREACHABLE)
     return answer

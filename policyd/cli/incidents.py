@@ -1,12 +1,17 @@
 """``policyd incidents`` and ``policyd incident``: who was refused, and what came of it."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
-from typing import Any, Final
 
 from policyd.cli.admin_client import Answer, add_command, run
 from policyd.cli.suspensions import term
 from policyd.cli.tables import bold, exact, facts, moment, table
+
+TYPE_CHECKING = False  # typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 _NOTICES: Final = {
     "none": "none is called for",
@@ -16,7 +21,7 @@ _NOTICES: Final = {
 """What became of the notice."""
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to *commands*."""
     several = add_command(
         commands,

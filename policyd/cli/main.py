@@ -1,17 +1,23 @@
 """The command line: one module a command, or for a few that belong together."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Final
 
 from policyd import __version__
+
+TYPE_CHECKING = False  # typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Final
 
 _MODULES: Final = {
     "serve": "serve",
     "check": "check",
+    "doctor": "doctor",
     "schema": "schema",
     "state": "state",
     "notice": "notice",
@@ -23,6 +29,16 @@ _MODULES: Final = {
     "exempt": "exemptions",
     "unexempt": "exemptions",
     "exemptions": "exemptions",
+    "explain": "explain",
+    "status": "overview",
+    "limits": "overview",
+    "top": "overview",
+    "show": "show",
+    "reset": "controlling",
+    "reload": "controlling",
+    "snapshot": "controlling",
+    "tail": "tail",
+    "report": "report",
 }
 """The modules of the commands."""
 
@@ -34,17 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     exits with 2. The daemon's side of a command may have more to say (admin_client.py).
     """
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        prog="policyd",
-        description="Enforce a mail provider's acceptable-use policy, as Postfix asks.",
-    )
-    parser.add_argument("--version", action="version", version=f"policyd {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     # the rules take longer to import than many a command takes: no more than is asked for
-    asked = _MODULES.get(argv[0]) if argv else None
-    for module in dict.fromkeys([asked] if asked else _MODULES.values()):
-        import_module(f"policyd.cli.{module}").add(commands)
-    args = parser.parse_args(argv)
+    args = make_parser(argv[0] if argv else "").parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # a name that the terminal cannot show is no reason to fail
@@ -52,3 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = args.run
     code: int = run(args)
     return code
+
+
+def make_parser(command: str = "") -> argparse.ArgumentParser:
+    """Return what parses the command line; it knows *command* alone, if there is such a command."""
+    parser = argparse.ArgumentParser(
+        prog="policyd",
+        description="Enforce a mail provider's acceptable-use policy, as Postfix asks.",
+    )
+    parser.add_argument("--version", action="version", version=f"policyd {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    asked = _MODULES.get(command)
+    for module in dict.fromkeys([asked] if asked else _MODULES.values()):
+        import_module(f"policyd.cli.{module}").add(commands)
+    return parser

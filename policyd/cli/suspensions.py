@@ -1,14 +1,19 @@
 """``policyd suspend``, ``unsuspend`` and ``suspensions``: who may not send."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
-from typing import Any
 
 from policyd.cli.admin_client import Answer, add_command, run
 from policyd.cli.tables import moment, shown, table
 
+TYPE_CHECKING = False  # typing takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Any
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to *commands*."""
     suspending = add_command(
         commands,

@@ -136,6 +136,18 @@ class Counter(ABC):
         Return how many they were. What comes to *spare* is near its limit.
         """
 
+    def forget(self, key: str) -> None:
+        """Forget what the window holds of *key*; what is reserved stays."""
+        for number in self.timeline.open_numbers():
+            if key in self.sums.held(number):
+                self._remove(number, key)
+        for entries in self._changes.values():
+            entries.pop(key, None)
+
+    @abstractmethod
+    def _remove(self, number: int, key: str) -> None:
+        """Forget what the live bucket *number* has of *key*."""
+
     def _forget_changes(self) -> None:
         """Forget what nobody took and is out of the window."""
         first = self.timeline.first
@@ -207,8 +219,11 @@ class SumCounter(Counter):
     def evict(self, at_most: int, spare: float) -> int:
         chosen = list(self._eviction.choose(at_most, spare))
         for number, key in chosen:
-            self._sums.subtract(number, key, self._sums.held(number)[key])
+            self._remove(number, key)
         return len(chosen)
+
+    def _remove(self, number: int, key: str) -> None:
+        self._sums.subtract(number, key, self._sums.held(number)[key])
 
     def _check(self) -> None:
         self._sums._check()
@@ -291,8 +306,11 @@ class DistinctCounter(Counter):
     def evict(self, at_most: int, spare: float) -> int:
         chosen = list(self._eviction.choose(at_most, spare))
         for number, key in chosen:
-            self._members.forget(number, key)
+            self._remove(number, key)
         return len(chosen)
+
+    def _remove(self, number: int, key: str) -> None:
+        self._members.forget(number, key)
 
     def _check(self) -> None:
         self._members._check()

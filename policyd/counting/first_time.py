@@ -70,6 +70,13 @@ class FirstTimeCounter(Counter):
         """Take what *take* or *whole* gave, in that order, into this empty counter."""
         self._counted.restore(buckets, now)
 
+    def forget(self, key: str) -> None:
+        """Forget what the window holds of *key*; whom it knows it goes on knowing."""
+        self._counted.forget(key)
+
+    def _remove(self, number: int, key: str) -> None:
+        raise NotImplementedError  # there are no buckets here but those of the two parts
+
     def evict(self, at_most: int, spare: float) -> int:
         """Look at up to *at_most* entries and forget those that memory can be spared of."""
         return self._counted.evict(at_most, spare) + self.known.evict(at_most, inf)

@@ -18,7 +18,7 @@ taken apart in slices, yet a sum is exact meanwhile.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from policyd.clock import WallTime
@@ -219,6 +219,13 @@ class WindowSums:
             if not bucket:
                 self._leaving.popleft()
         return done
+
+    def slices(self, at_most: int) -> Iterator[Sequence[str]]:
+        """Yield all keys, *at_most* at a time; what comes meanwhile may be missing."""
+        for part in self._totals:
+            keys = list(part)
+            for at in range(0, len(keys), at_most):
+                yield keys[at : at + at_most]
 
     def held(self, number: int) -> Mapping[str, int]:
         """Return what the bucket *number* holds."""

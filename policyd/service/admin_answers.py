@@ -24,9 +24,9 @@ def incident_told(incident: Incident, zone: tzinfo) -> Told:
         "title": incident.title,
         "observed": incident.observed,
         "open": incident.closed is None,
-        **_moment("opened", incident.opened, zone),
-        **_moment("last", incident.last, zone),
-        **_moment("closed", incident.closed, zone),
+        **moment_told("opened", incident.opened, zone),
+        **moment_told("last", incident.last, zone),
+        **moment_told("closed", incident.closed, zone),
         "strike": incident.strike,
         "used": incident.used,
         "max": incident.max,
@@ -52,12 +52,12 @@ def suspension_told(suspension: Suspension, now: WallTime, zone: tzinfo) -> Told
         "kind": suspension.kind.value,
         "name": suspension.name,
         "holds": suspension.holds(now),
-        **_moment("since", suspension.since, zone),
-        **_moment("until", suspension.until, zone),
+        **moment_told("since", suspension.since, zone),
+        **moment_told("until", suspension.until, zone),
         "by": suspension.by,
         "reason": suspension.reason,
         "incident": suspension.incident,
-        **_moment("lifted", suspension.lifted, zone),
+        **moment_told("lifted", suspension.lifted, zone),
         "lifted_by": suspension.lifted_by,
         "lifted_why": suspension.lifted_why,
     }
@@ -68,14 +68,15 @@ def grant_told(grant: Grant, zone: tzinfo) -> Told:
     return {
         "kind": grant.kind,
         "name": grant.name,
-        **_moment("since", grant.since, zone),
-        **_moment("until", grant.until, zone),
+        **moment_told("since", grant.since, zone),
+        **moment_told("until", grant.until, zone),
         "by": grant.by,
         "reason": grant.reason,
     }
 
 
-def _moment(name: str, when: WallTime | None, zone: tzinfo) -> Told:
+def moment_told(name: str, when: WallTime | None, zone: tzinfo) -> Told:
+    """Return the time *when* under *name*, in both forms."""
     if when is None:
         return {name: None, f"{name}_epoch": None}
     iso = datetime.fromtimestamp(when, zone).isoformat(timespec="seconds")

@@ -6,11 +6,11 @@ is checked here.
 """
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 MOST_ENTRIES: Final = 10_000
 """Entries of a list in one answer."""
@@ -20,6 +20,7 @@ _AT_ONCE: Final = 50
 """Entries that are made JSON in one go."""
 
 Fields = Mapping[str, Any]
+Table = Sequence[Mapping[str, str]]
 
 
 class Code(StrEnum):
@@ -49,10 +50,17 @@ class Asker(NamedTuple):
 
 
 class Request:
-    """The *texts* that a request has, and the *flags* that are true in it."""
+    """The *texts* and *tables* that a request has, and the *flags* that are true in it."""
 
-    def __init__(self, asker: Asker, texts: Mapping[str, str], flags: frozenset[str]) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        texts: Mapping[str, str],
+        flags: frozenset[str],
+        tables: Mapping[str, Table] | None = None,
+    ) -> None:
         self.asker = asker
+        self._tables = tables or {}
         self._texts = texts
         self._flags = flags
 
@@ -60,21 +68,44 @@ class Request:
         """Return the text of that *name*, empty if there is none."""
         return self._texts.get(name, "")
 
+    def table(self, name: str) -> Table:
+        """Return the list of that *name*, empty if there is none."""
+        return self._tables.get(name, ())
+
     def has(self, flag: str) -> bool:
         """Tell whether *flag* is set."""
         return flag in self._flags
+
+
+class Follow(Protocol):
+    """Lines that come to be one after the other, for somebody who reads them."""
+
+    def begin(self, wake: Callable[[], None]) -> None:
+        """Call *wake* whenever there is something to be taken."""
+
+    def take(self) -> bytes:
+        """Return what there is, nothing if that is nothing yet."""
+
+    def end(self) -> None:
+        """Let go: nobody reads any more."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the reader is so slow that he was given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a command has to say: its *fields*, and a list called *name* of *entries*.
 
-    Each entry is made when it is sent; so a long list costs nobody much at a time.
+    Each entry is made when it is sent; so a long list costs nobody much at a time. After the line
+    of the answer come the lines of *follow*, as they come to be.
     """
 
     fields: Fields = field(default_factory=dict)
     name: str = ""
     entries: Iterable[Fields] = ()
+    follow: Follow | None = None
 
     def encoded(self) -> Iterator[bytes]:
         """Yield the line of the answer, in parts."""
@@ -95,12 +126,14 @@ class Command(NamedTuple):
     """A command: what it does, and the fields of its request.
 
     *needs* are texts that must be there, *takes* those that may be, *flags* are true or false.
+    *tables* are lists of objects of texts, and may be there.
     """
 
     run: Callable[[Request], Answer | Coroutine[Any, Any, Answer]]
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
     def request(self, fields: Fields, uid: int) -> Request:
         """Return what *fields* ask, in the name of the user *uid*.
@@ -116,12 +149,13 @@ class Command(NamedTuple):
             if not texts.get(name):
                 raise CommandError(Code.USAGE, f"{name} is missing")
         for name in fields:
-            if name not in (*self.needs, *self.takes, *self.flags, "command", "as"):
+            if name not in (*self.needs, *self.takes, *self.flags, *self.tables, "command", "as"):
                 raise CommandError(Code.USAGE, f"there is no field {name[:50]!r} here")
         flags = {name for name in self.flags if _flag(name, fields.get(name, False))}
         # whose name root takes is his own affair; nobody else may speak for others
         on_behalf = text("as", fields["as"]) if uid == 0 and "as" in fields else ""
-        return Request(Asker(uid, on_behalf), texts, frozenset(flags))
+        tables = {name: _table(name, fields[name]) for name in self.tables if name in fields}
+        return Request(Asker(uid, on_behalf), texts, frozenset(flags), tables)
 
 
 def parsed(line: bytes) -> dict[str, Any]:
@@ -151,6 +185,16 @@ def text(name: str, value: object) -> str:
     if not line.isprintable():
         raise CommandError(Code.USAGE, f"{name} has characters that do not print")
     return line
+
+
+def _table(name: str, value: object) -> Table:
+    """Return *value*, the field *name*, which is bounded by the length of a request."""
+    if not isinstance(value, list):
+        raise CommandError(Code.USAGE, f"{name} is no list")
+    for row in value:
+        if not isinstance(row, dict) or not all(isinstance(one, str) for one in row.values()):
+            raise CommandError(Code.USAGE, f"{name} is a list of objects of texts")
+    return value
 
 
 def _flag(name: str, value: object) -> bool:

@@ -26,7 +26,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from policyd import __version__
-from policyd.service.admin_request import Answer, Code, Command, CommandError, error_line, parsed
+from policyd.service.admin_request import (
+    Answer,
+    Code,
+    Command,
+    CommandError,
+    Follow,
+    error_line,
+    parsed,
+)
 from policyd.service.alarm import Alarm
 from policyd.service.maillog import MailLog
 
@@ -58,6 +66,8 @@ class AdminServer(Protocol):
         self._is_busy = False
         self._is_closing = False
         self._answer: Iterator[bytes] = iter(())
+        self._follow: Follow | None = None
+        self._waits = False  # for something to follow
 
     def connectionMade(self) -> None:
         """Greet, unless there are too many already."""
@@ -76,12 +86,15 @@ class AdminServer(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take in *data*, and begin with the request that it completes."""
+        if self._follow is not None:
+            return  # who follows asks nothing more
         self._buffer += data
         self._next()
 
     def readConnectionLost(self) -> None:
         """End when what was asked is answered: the peer asks nothing more."""
-        self.close()
+        if self._follow is None:
+            self.close()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: the connection ends, which is told as well."""
@@ -91,11 +104,15 @@ class AdminServer(Protocol):
         self._is_closing = True
         self._idle.off()
         self.factory.servers.discard(self)
+        if self._follow is not None:
+            self._follow.end()
 
     def close(self) -> None:
         """Take no more requests; end when the one under way, if any, is answered."""
         self._is_closing = True
-        if not self._is_busy:
+        if self._follow is not None:
+            self.transport.unregisterProducer()
+        if self._follow is not None or not self._is_busy:
             self.transport.loseConnection()
 
     def resumeProducing(self) -> None:
@@ -104,12 +121,19 @@ class AdminServer(Protocol):
         self._idle.within(IDLE)
         try:
             part = next(self._answer, None)
+            if part is None and self._follow is not None:
+                part = self._follow.take()
         except Exception:  # noqa: BLE001 - the peer has half an answer: that is no use to it
             self.factory.log.task_failed("admin", Failure())  # type: ignore[no-untyped-call]
             self.transport.abortConnection()
             return
-        if part is not None:
+        if part:
             self.transport.write(part)
+            return
+        if self._follow is not None:
+            self._waits = True
+            self._idle.off()
+            self.transport.resumeProducing()  # or it would not be noticed that nobody is there
             return
         self.transport.unregisterProducer()
         self._is_busy = False
@@ -147,13 +171,31 @@ class AdminServer(Protocol):
         self._is_busy = True
         self._idle.off()
         self.transport.pauseProducing()
-        done = maybeDeferred(self.factory.run, fields, self._uid).addCallback(Answer.encoded)
+        done = maybeDeferred(self.factory.run, fields, self._uid).addCallback(self._encoded)
         done.addErrback(self._failed).addCallback(self._send)
+
+    def _encoded(self, answer: Answer) -> Iterator[bytes]:
+        self._follow = answer.follow
+        return answer.encoded()
 
     def _send(self, answer: Iterator[bytes]) -> None:
         self._answer = answer
         if self in self.factory.servers:  # and not gone meanwhile
+            if self._follow is not None:
+                self._follow.begin(self._wake)
             self.transport.registerProducer(self, False)
+
+    def _wake(self) -> None:
+        """Send on what has come to be; let go of a reader who is too slow for it."""
+        if self._follow is not None and self._follow.is_lost:
+            self.transport.abortConnection()
+        elif self._waits:
+            self._waits = False
+            self.factory.clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._waits and self in self.factory.servers:
+            self.resumeProducing()
 
     def _failed(self, failure: Failure) -> Iterator[bytes]:
         error = failure.value

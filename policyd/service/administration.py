@@ -5,22 +5,18 @@ A change takes effect at once, is put on record, and is answered when both are o
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_address, ip_network
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from policyd.aup.address import fold_address, fold_domain, split_address
 from policyd.aup.engine import Engine
 from policyd.aup.incident import Grant, Suspension, SuspensionKind
 from policyd.aup.policy import Policy
 from policyd.clock import Instant, WallTime
-from policyd.config.names import Flaw, account_flaw, address_flaw, plain_domain_flaw
-from policyd.config.nodes import Scalar
-from policyd.config.problem import Place, RuleError, Source, quoted
-from policyd.config.quantities import Duration
+from policyd.config.names import account_flaw, address_flaw, plain_domain_flaw
+from policyd.config.problem import quoted
 from policyd.service.admin_answers import grant_told, incident_told, suspension_told
+from policyd.service.admin_names import checked, listing, network, seconds
 from policyd.service.admin_request import (
-    MOST_ENTRIES,
     Answer,
     Code,
     Command,
@@ -35,7 +31,6 @@ EVER: Final = "ever"
 _NOT_DURABLE: Final = (
     "it is in force, but the disk takes nothing at present: a crash would undo it (see the log)"
 )
-_Listed = TypeVar("_Listed")
 Subject = tuple[SuspensionKind, str]
 
 
@@ -84,7 +79,7 @@ class Administration:
     def _incidents(self, request: Request) -> Answer:
         account, domain = request["account"], fold_domain(request["domain"])
         account = account and self._policy.accounts.normalise(account)
-        since = self._now().wall - _seconds(request["since"]) if request["since"] else 0.0
+        since = self._now().wall - seconds(request["since"]) if request["since"] else 0.0
         found = [
             one
             for one in self._engine.ladder.incidents.values()
@@ -94,7 +89,7 @@ class Administration:
             and one.last >= since
         ]
         zone = self._policy.time_zone
-        return _listing("incidents", found, lambda one: incident_told(one, zone))
+        return listing("incidents", found, lambda one: incident_told(one, zone))
 
     def _incident(self, request: Request) -> Answer:
         name = re.sub(r"[\W_]", "", request["id"]).upper()
@@ -115,7 +110,7 @@ class Administration:
 
     async def _suspend(self, request: Request) -> Answer:
         kind, name = self._subject(request)
-        lasts = _seconds(request["for"]) if request["for"] else None
+        lasts = seconds(request["for"]) if request["for"] else None
         spared = self._policy.aftermath.ladder.never_suspend
         if kind is SuspensionKind.DOMAIN and name in spared and not request.has("force"):
             message = f"{name} is in never_suspend: all of it would stop; force is needed"
@@ -150,7 +145,7 @@ class Administration:
         now, zone = self._now().wall, self._policy.time_zone
         suspensions = self._engine.ladder.suspensions.by_id.values()
         found = [one for one in suspensions if request.has("all") or one.holds(now)]
-        return _listing("suspensions", found, lambda one: suspension_told(one, now, zone))
+        return listing("suspensions", found, lambda one: suspension_told(one, now, zone))
 
     def _subject(self, request: Request) -> Subject:
         """Return what is to be suspended, or no more: an account, or else a domain.
@@ -164,7 +159,7 @@ class Administration:
         if kind == "account" or (not kind and is_login):
             return SuspensionKind.MAILBOX, self._account(name)
         name = name.removeprefix("@")
-        _check(name, plain_domain_flaw)
+        checked(name, plain_domain_flaw)
         return SuspensionKind.DOMAIN, fold_domain(name)
 
     def _holding(self, kind: SuspensionKind, name: str, now: WallTime) -> Sequence[Suspension]:
@@ -193,7 +188,7 @@ class Administration:
 
     async def _exempt(self, request: Request) -> Answer:
         kind, name = self._exempt_name(request)
-        lasts = None if request["for"] == EVER else _seconds(request["for"])
+        lasts = None if request["for"] == EVER else seconds(request["for"])
         by = await self._audit.name(request.asker)
         now = self._now().wall
         until = None if lasts is None else WallTime(now + lasts)
@@ -229,7 +224,7 @@ class Administration:
             ),
             key=lambda one: one.since,
         )
-        return _listing("exemptions", found, lambda one: grant_told(one, zone))
+        return listing("exemptions", found, lambda one: grant_told(one, zone))
 
     def _exempt_name(self, request: Request) -> tuple[str, str]:
         """Return the kind and the name of an exemption."""
@@ -237,16 +232,16 @@ class Administration:
         if kind == "account":
             return kind, self._account(name)
         if kind == "recipient":
-            _check(name, address_flaw)
+            checked(name, address_flaw)
             return kind, fold_address(name)
         if kind != "client":
             raise CommandError(Code.USAGE, "kind is account, client or recipient")
-        return kind, _network(name)
+        return kind, network(name)
 
     # all
 
     def _account(self, name: str) -> str:
-        _check(name, account_flaw)
+        checked(name, account_flaw)
         return self._policy.accounts.normalise(name)
 
     async def _changed(
@@ -256,40 +251,3 @@ class Administration:
         durable = await self._audit.record(change)
         notes = notes if durable else (*notes, _NOT_DURABLE)
         return Answer({**told, "durable": durable, "notes": notes})
-
-
-def _listing(
-    name: str, found: Sequence[_Listed], told: Callable[[_Listed], Mapping[str, Any]]
-) -> Answer:
-    """Return the list of what was *found*, the newest first; *more* says how many are left out."""
-    more = max(len(found) - MOST_ENTRIES, 0)
-    return Answer({"more": more}, name, map(told, islice(reversed(found), MOST_ENTRIES)))
-
-
-def _seconds(duration: str) -> int:
-    """Return how long *duration* is, which is written as in the rule file."""
-    try:
-        return Duration("24h").parse(Scalar(Place(Source("")), duration))
-    except RuleError as error:
-        raise CommandError(Code.USAGE, f"{error.message}; {error.hint}") from None
-
-
-def _check(name: str, flaw: Callable[[str], Flaw | None]) -> None:
-    found = flaw(name)
-    if found is not None:
-        raise CommandError(Code.USAGE, f"{found.message}; {found.hint}")
-    if " " in name:
-        raise CommandError(Code.USAGE, f"{quoted(name)} has a space in it")
-
-
-def _network(name: str) -> str:
-    """Return the address or network that *name* is, in the one way to write it."""
-    address, slash, _ = name.partition("/")
-    try:
-        network, first = ip_network(name, strict=False), ip_address(address)
-    except ValueError:
-        message = f"{quoted(name)} is no IP address or network; write 192.0.2.7 or 2001:db8::/48"
-        raise CommandError(Code.USAGE, message) from None
-    if first != network.network_address:
-        raise CommandError(Code.USAGE, f"{quoted(name)} is no network; write {network}")
-    return str(network if slash else first)

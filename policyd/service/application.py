@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,12 @@ from policyd.aup.policy import Policy
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.config.load import Loaded
 from policyd.service.addresses import ListenAddress, UnixAddress
+from policyd.service.admin_request import Command
 from policyd.service.admin_socket import ADMINISTRATORS, AdminService
 from policyd.service.administration import Administration
 from policyd.service.audit import Audit
+from policyd.service.controlling import Controlling
+from policyd.service.explaining import Explaining
 from policyd.service.hook_running import Beginning
 from policyd.service.hooks import Hooks
 from policyd.service.listeners import ListenError, adopt, listen
@@ -37,10 +40,13 @@ from policyd.service.metrics import BEAT_EVERY, Metrics, Sources
 from policyd.service.metrics_server import MetricsService
 from policyd.service.notice_queue import NOTICES, Outside
 from policyd.service.notices import Notices
+from policyd.service.overview import Overview
 from policyd.service.periodic import Periodic
 from policyd.service.persistence import JOURNAL_EVERY, Persistence
 from policyd.service.policy_server import PolicyService
 from policyd.service.reload import Reloader
+from policyd.service.reporting import Reporting
+from policyd.service.showing import Showing
 from policyd.service.smtp_sending import SmtpSending
 from policyd.service.systemd import (
     InheritedSocket,
@@ -48,6 +54,8 @@ from policyd.service.systemd import (
     Notifier,
     inherited_sockets,
 )
+from policyd.service.walking import Walks
+from policyd.service.wiring_counts import WiringCommand
 from policyd.storage.files import StateInUseError
 
 reactor: Any = _reactor
@@ -147,9 +155,9 @@ class _Daemon:
             reactor, lambda: self._engine.policy, self._log, now, Beginning(reactor)
         )
         audit = Audit(self._persistence, self._flush, self._log, now)
-        administration = Administration(self._engine, audit, now, self._notices.is_owed)
-        self._admin = AdminService(administration.commands, self._log, reactor)
-        self._metrics = self._measure()
+        sources = self._sources()
+        self._metrics = Metrics(sources, now)
+        self._admin = AdminService(self._commands(sources, audit), self._log, reactor)
         self._listen()
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._hang_up))
         self._periodic("journal", JOURNAL_EVERY, self._flush)
@@ -171,8 +179,28 @@ class _Daemon:
         self._persistence.keeps(notices.entries)
         return notices
 
-    def _measure(self) -> Metrics:
-        sources = Sources(
+    def _commands(self, sources: Sources, audit: Audit) -> Mapping[str, Command]:
+        """Return administrators' commands by name."""
+        engine, walks = self._engine, Walks(reactor)
+        return {
+            **Administration(engine, audit, now, self._notices.is_owed).commands,
+            **Explaining(engine, self._service.hosts, now).commands,
+            **Overview(sources, self.listening, walks, now).commands,
+            **Showing(engine, walks, now).commands,
+            **Controlling(sources, audit, walks, now).commands,
+            **Reporting(engine, walks, now).commands,
+            **self._log.recent.commands,
+            **self._wiring().commands,
+        }
+
+    def _wiring(self) -> WiringCommand:
+        service = self._service
+        return WiringCommand(
+            service.wiring, service.figures, self.listening, lambda: self._engine.policy, now
+        )
+
+    def _sources(self) -> Sources:
+        return Sources(
             engine=self._engine,
             service=self._service,
             persistence=self._persistence,
@@ -181,7 +209,6 @@ class _Daemon:
             reloader=self._reloader,
             log=self._log,
         )
-        return Metrics(sources, now)
 
     def _listen(self) -> None:
         inherited: list[InheritedSocket] = inherited_sockets(os.environ, os.getpid())

@@ -16,6 +16,7 @@ from policyd.aup.event import Event
 from policyd.config.problem import Problem, Severity
 from policyd.protocol.request import Request
 from policyd.service.event_lines import said
+from policyd.service.log_ring import LogRing
 from policyd.service.log_writer import LogWriter, Priority
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9@._+:/<>,*-]+")
@@ -36,10 +37,11 @@ def _quoted(text: str) -> str:
 
 
 class MailLog:
-    """The log of the daemon; *said* is how often it has said what."""
+    """The log of the daemon; *said* is how often it has said what, *recent* what it said last."""
 
     def __init__(self, writer: LogWriter) -> None:
         self.said: Counter[str] = Counter()
+        self.recent = LogRing()
         self._writer = writer
 
     @property
@@ -227,7 +229,10 @@ class MailLog:
 
     def _say(self, priority: Priority, event: str, **fields: Value) -> None:
         self.said[event] += 1
-        self._writer.write(priority, line(event, **fields))
+        text = line(event, **fields)
+        self._writer.write(priority, text)
+        if priority <= self._writer.least:
+            self.recent.put(priority.name.lower(), fields, text)
 
 
 def _emptied(limits: Iterable[str]) -> dict[str, Value]:

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from policyd.aup.engine import Engine
 from policyd.aup.incident import Entry, Row
 from policyd.aup.policy import Policy
+from policyd.aup.series import Forget
 from policyd.clock import Instant, MonotonicTime
 from policyd.counting.distinct import Hasher
 from policyd.service.maillog import MailLog
@@ -97,6 +98,17 @@ class Persistence:
             return succeed(None)
         return self._one_at_a_time.run(self._write, engine)
 
+    def forget(self, engine: Engine, now_gone: Callable[[], Forget]) -> Deferred[None]:
+        """Forget on the disk what *now_gone* forgets in memory, and tells of.
+
+        It is called when everything before it has been written. What is counted from then on stays.
+        """
+        return self._one_at_a_time.run(self._forget, engine, now_gone)
+
+    def snapshot(self, engine: Engine) -> Deferred[None]:
+        """Write a snapshot now; fires as *flush* does, and tries though the disk has failed."""
+        return self._one_at_a_time.run(self._write, engine, last=True)
+
     @property
     def is_behind(self) -> bool:
         """Whether the disk takes nothing at present."""
@@ -143,6 +155,10 @@ class Persistence:
             self._written, self._failed, callbackArgs=(now, snapshot), errbackArgs=(engine,)
         )
         return done.addCallback(lambda _: engine.ladder.take_effect(waiting))
+
+    def _forget(self, engine: Engine, now_gone: Callable[[], Forget]) -> Deferred[None]:
+        done = deferToThread(self._store.forget, now_gone())
+        return done.addCallback(lambda _: self._write(engine))
 
     def _entries(self, engine: Engine, *, whole: bool) -> list[Entry]:
         """Return the rows to be written."""

@@ -4,8 +4,9 @@ A SIGHUP asks for it, and so does a list file (local domains, accounts) that cha
 is done in a thread.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -14,6 +15,14 @@ from twisted.python.failure import Failure
 from policyd.aup.policy import Policy
 from policyd.config.load import Loaded, Stamp, load, stamp
 from policyd.service.maillog import MailLog
+
+
+class Reloaded(NamedTuple):
+    """What came of a reload: whether the new rules are obeyed, and what is to be said of them."""
+
+    why: str
+    is_good: bool
+    problems: Sequence[str]
 
 
 class Reloader:
@@ -39,6 +48,8 @@ class Reloader:
         self._log = log
         self._busy = False
         self._asked: str | None = None
+        self._waiting: list[Deferred[Reloaded]] = []  # for what comes of the next reload
+        self.last: Reloaded | None = None
 
     def reload(self, why: str) -> None:
         """Load the rules, because of *why*; asked meanwhile, load them once more after that."""
@@ -46,15 +57,29 @@ class Reloader:
             self._asked = why
             return
         self._busy = True
+        waiting, self._waiting = self._waiting, []
         done = deferToThread(_load, self._path, self._watched).addCallback(self._read, why)
-        done.addErrback(self._failed)
+        done.addErrback(self._failed, why)
+        done.addCallback(self._tell, waiting)
         done.addCallback(self._go_on)
+
+    def result(self, why: str) -> Deferred[Reloaded]:
+        """Load the rules, because of *why*; fires with what came of it."""
+        done: Deferred[Reloaded] = Deferred()
+        self._waiting.append(done)
+        self.reload(why)
+        return done
 
     def watch(self) -> Deferred[None]:
         """Reload if a list file has changed since it was read."""
         return deferToThread(_stamps, self._watched).addCallback(self._compare)
 
-    def _read(self, result: tuple[Loaded, Mapping[Path, Stamp]], why: str) -> None:
+    def _tell(self, result: Reloaded, waiting: Iterable[Deferred[Reloaded]]) -> None:
+        self.last = result
+        for one in waiting:
+            one.callback(result)
+
+    def _read(self, result: tuple[Loaded, Mapping[Path, Stamp]], why: str) -> Reloaded:
         loaded, stamps = result
         for problem in loaded.problems:
             self._log.rule_problem(problem)
@@ -67,12 +92,14 @@ class Reloader:
             self._watched = loaded.watched
             self._obey(loaded.policy, why)
             self.is_good = True
+        return Reloaded(why, self.is_good, [str(problem) for problem in loaded.problems])
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, why: str = "") -> Reloaded:
         self.is_good = False
         self._log.task_failed("reload", failure)
+        return Reloaded(why, is_good=False, problems=["policyd has a fault; its log says more"])
 
-    def _go_on(self, _: None) -> None:
+    def _go_on(self, _: object) -> None:
         self._busy = False
         if self._asked is None:
             self._settled()

@@ -1,9 +1,10 @@
 """What was counted and is not in the buckets on disk yet."""
 
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from policyd.aup.series import Kept, Series
+from policyd.aup.series import Forget, Kept, Series
 from policyd.counting.counters import Bucket, Entries
 
 MOST: Final = 3_000_000
@@ -31,6 +32,12 @@ class Pending:
                 found = self._series[name] = _Pending(series.meaning)
             found.add(series)
         self._shrink()
+
+    def forget(self, which: Forget) -> None:
+        """Forget the keys that *which* tells of, by series."""
+        for name, is_over in which.items():
+            if (found := self._series.get(name)) is not None:
+                found.forget(is_over)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -64,6 +71,13 @@ class _Pending:
     @property
     def entries(self) -> int:
         return sum(map(len, self._buckets.values()))
+
+    def forget(self, is_over: Callable[[str], bool]) -> None:
+        for end, entries in list(self._buckets.items()):
+            for key in list(filter(is_over, entries)):
+                del entries[key]
+            if not entries:
+                del self._buckets[end]
 
     def forget_oldest(self) -> None:
         del self._buckets[min(self._buckets)]

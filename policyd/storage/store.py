@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from policyd.aup.incident import Entry
-from policyd.aup.series import Kept
+from policyd.aup.series import Forget, Kept
 from policyd.aup.transaction import TransactionState
 from policyd.storage import recovery, rows
 from policyd.storage.complaint import reason
@@ -74,6 +74,7 @@ class Store:
         self._owed: dict[tuple[str, str], Entry] = {}  # of ledgers, yet to be written
         self._behind = False  # whether the journal lacks something that is pending
         self._doubt: _Doubt | None = None
+        self._forgotten: list[tuple[str, Callable[[str], bool]]] = []  # not on the disk yet
         self._lost = ""  # why what is pending and the database lack something that is kept
 
     def open(self, now: float) -> Opened:
@@ -126,6 +127,7 @@ class Store:
             self._doubt.pending.add(_without_entries(kept))  # time passes for it too
         try:
             writer = self._ready(now)
+            self._forget_there(writer)
             if snapshot or self._behind:
                 self._snapshot(writer, kept)
             elif self._owed or any(series.buckets for series in kept.values()):
@@ -142,6 +144,17 @@ class Store:
             raise
         self._behind = False
         self._owed.clear()
+
+    def forget(self, which: Forget) -> None:
+        """Forget the keys that *which* tells of, by series; durable with the next *write*.
+
+        What is given to *write* from then on is not forgotten.
+        """
+        self._pending.forget(which)
+        if self._doubt is not None:
+            self._doubt.pending.forget(which)
+        for name, is_over in which.items():
+            self._forgotten.append((name, is_over))
 
     def keep(self, transactions: Iterable[TransactionState]) -> None:
         """Keep open *transactions* until the next start; raise sqlite3.Error if that fails."""
@@ -227,10 +240,17 @@ class Store:
             self._pending = before
         self._doubt = None
 
+    def _forget_there(self, writer: Writer) -> None:
+        """Let the disk forget what is forgotten, before anything is written that came later."""
+        while self._forgotten:
+            writer.forget(dict(self._forgotten[:1]))
+            del self._forgotten[0]
+
     def _forget(self) -> None:
         """Forget what waits to be written."""
         self._pending.clear()
         self._owed.clear()
+        self._forgotten.clear()
         self._doubt = None
         self._lost = ""
 

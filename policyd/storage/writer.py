@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from policyd.aup.incident import Entry
-from policyd.aup.series import Kept, Series
+from policyd.aup.series import Forget, Kept, Series
 from policyd.aup.transaction import TransactionState
+from policyd.storage.codec import decode, encode
 from policyd.storage.contents import LEDGERS, parts, transaction_text
 from policyd.storage.rows import Rows
 
@@ -65,6 +66,29 @@ class Writer:
                 self._insert("buckets", name, series)
             self._rows.delete_all("journal")
             self._enter(entries)
+
+    def forget(self, which: Forget) -> None:
+        """Forget the keys that *which* tells of, by series, in the buckets and in the journal."""
+        with self._rows.transaction():
+            for name, is_over in which.items():
+                if name in self._series:
+                    self._forget(self._series[name][0], is_over)
+
+    def _forget(self, series: int, is_over: Callable[[str], bool]) -> None:
+        for table in ("buckets", "journal"):
+            serials = self._database.execute(
+                f"SELECT serial, entries FROM {table} WHERE series = ?",  # noqa: S608
+                (series,),
+            )
+            changed = []
+            for serial, data in serials:
+                entries = decode(data)
+                left = {key: value for key, value in entries.items() if not is_over(key)}
+                if len(left) < len(entries):
+                    # a row without entries stays until its bucket has left the window
+                    changed.append((serial, encode(left)))  # type: ignore[arg-type]
+            for serial, data in changed:
+                self._rows.change(table, serial, entries=data)
 
     def has(self, serial: int) -> bool:
         """Tell whether the row *serial* of the buckets is there."""

@@ -5,7 +5,8 @@ from datetime import UTC
 from typing import Any
 
 from policyd.aup.address import Accounts, LocalDomains
-from policyd.aup.engine import Decision, Engine
+from policyd.aup.decision import Decision
+from policyd.aup.engine import Engine
 from policyd.aup.incident import Row
 from policyd.aup.policy import (
     Action,

@@ -51,7 +51,7 @@ class Daemon:
         self.raw: list[str] = []
         self._state = directory / "state"
         self._rules = directory / "policy.yaml"
-        self._admin = directory / "admin.sock"
+        self.admin = directory / "admin.sock"
         self._listen = [f"tcp:127.0.0.1:{port}"]
         if socket:
             self._listen.append(f"unix:{socket}:mode=0666")
@@ -75,7 +75,7 @@ class Daemon:
             [
                 *command(),
                 *("serve", "--config", str(self._rules), *listen),
-                *("--state", str(self._state), "--admin", str(self._admin)),
+                *("--state", str(self._state), "--admin", str(self.admin)),
                 *("--log-level", "debug"),
             ]
         )
@@ -136,7 +136,7 @@ class Daemon:
 
     def administer(self, *words: str) -> dict[str, Any]:
         """Give a command as administrators do; return the answer."""
-        return json.loads(self._told(*words, "--json", "--socket", str(self._admin)))
+        return json.loads(self._told(*words, "--json", "--socket", str(self.admin)))
 
     @staticmethod
     def _told(*words: str) -> str:

@@ -1,0 +1,71 @@
+"""``policyd show``: all figures of one account, domain or client."""
+
+import argparse
+from collections.abc import Iterator
+
+from policyd.cli.admin_client import Answer, add_command, run
+from policyd.cli.suspensions import term
+from policyd.cli.tables import bold, facts, moment, shown, table
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to *commands*."""
+    parser = add_command(
+        commands,
+        "show",
+        "show all figures of an account, a domain or a client",
+        "Show what is counted of an account, a domain, or a client address or network, its "
+        "strikes, incidents, suspensions and exemptions.",
+        "policyd show alice@mail.example",
+    )
+    parser.add_argument(
+        "subject",
+        metavar="ACCOUNT|DOMAIN|CLIENT",
+        help="without an @, and with a dot, it is a domain",
+    )
+    kind = parser.add_mutually_exclusive_group()
+    for name, what in (("account", "an account"), ("domain", "a domain"), ("client", "a client")):
+        kind.add_argument(
+            f"--{name}", dest="kind", action="store_const", const=name, help=f"it is {what}"
+        )
+    parser.set_defaults(run=_show)
+
+
+def _show(args: argparse.Namespace) -> int:
+    """Show."""
+    return run(args, "show", _told, subject=args.subject, kind=args.kind)
+
+
+def _told(answer: Answer) -> Iterator[str]:
+    yield bold(shown(f"{answer['kind']} {answer['name']}"))
+    incidents = answer["incidents"]
+    grants = answer["exemptions"]
+    yield from facts(
+        (
+            ("strikes", answer["strikes"]),
+            *(("suspended", term(one)) for one in answer["suspensions"]),
+            *(("incident", _incident(one)) for one in incidents[-10:]),
+            *(("exempt", f"{moment(one['until'], 'for ever')}: {one['reason']}") for one in grants),
+            *(("exempt", f"by rule: {one}") for one in answer["exempt_by_rule"]),
+        )
+    )
+    usage = answer["usage"]
+    yield from table(
+        ("Limit", "Used", "Max", "Key"),
+        (
+            (
+                one["limit"],
+                one["used"],
+                "-" if one["max"] is None else one["max"],
+                " ".join(one["key"]),
+            )
+            for one in usage
+        ),
+    )
+    if not usage:
+        yield "nothing is counted"
+
+
+def _incident(one: dict[str, object]) -> str:
+    state = "open" if one["open"] else "closed"
+    return f"{one['id']} {one['limit']}, {moment(str(one['last']))}, {state}"
