@@ -4,15 +4,11 @@ Clients write the same address in many ways: in capitals, with a dot at the end,
 Unicode or as an A-label (RFC 5890). Counting tells none of these apart.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import idna
-
-_ROUTED = re.compile("[%!@]")
-"""Characters that let a local part be routed on, to anywhere."""
 
 
 def fold_domain(domain: str) -> str:
@@ -47,6 +43,12 @@ def fold_address(address: str, extension: str = "") -> str:
     With *extension*, a delimiter such as ``+``, the local part ends where it first stands, unless
     nothing would remain.
     """
+    if (
+        address.isascii()
+        and not address.endswith((".", "@"))
+        and (not extension or extension not in address)
+    ):
+        return address.lower()  # most of them, and the same as below
     local, domain = split_address(address)
     local = local.lower()
     if extension:
@@ -96,10 +98,12 @@ class LocalDomains:
 
         An address without a domain is local; one whose local part can be routed on is external.
         """
-        local, domain = split_address(address)
-        if _ROUTED.search(local):
-            return True
-        return bool(domain) and domain not in self
+        local, at, domain = address.rpartition("@")
+        if not at:
+            local, domain = domain, ""
+        if "%" in local or "!" in local or "@" in local:
+            return True  # it can be routed on, to anywhere
+        return bool(domain) and domain not in self._names and domain not in self
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """A limit as it applies to one transaction: its maximum there, its key, and what it would count."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Final
 
 from policyd.aup.address import fold_address, split_address
 from policyd.aup.facts import Facts
 from policyd.aup.match import client_network
-from policyd.aup.policy import Count, KeyPart, Limit, Recipients
+from policyd.aup.policy import Count, KeyPart, Limit
 from policyd.counting.counters import Claim, Counter
 
 SEPARATOR: Final = "\n"
@@ -35,84 +36,131 @@ Scope = tuple[str, str]
 class Message:
     """What limits see of a message: its *recipients*, its *size* in bytes, what it is like.
 
-    *likeness* names, by scope, the group that it belongs to; empty where it is like no other yet.
+    *likeness* names, by scope, the group that it belongs to, or would if it were counted.
     """
 
-    __slots__ = ("_by_kind", "likeness", "recipients", "size")
+    __slots__ = ("_counted", "_members", "likeness", "recipients", "size")
 
     def __init__(self, recipients: Sequence[Recipient], size: int) -> None:
         self.recipients = recipients
         self.size = size
         self.likeness: dict[Scope, str] = {}
-        self._by_kind: dict[Recipients, Sequence[Recipient]] = {}
+        self._counted: dict[bool | None, Sequence[Recipient]] = {}
+        self._members: dict[bool | None, Sequence[bytes]] = {}
 
-    def counted(self, kind: Recipients) -> Sequence[Recipient]:
-        """Return the recipients of *kind* that are not exempt."""
-        found = self._by_kind.get(kind)
+    def counted(self, external: bool | None) -> Sequence[Recipient]:
+        """Return the recipients that are *external*, or not, or either, and not exempt."""
+        found = self._counted.get(external)
         if found is None:
-            found = self._by_kind[kind] = [
-                recipient
-                for recipient in self.recipients
-                if not recipient.exempt and kind.include(external=recipient.external)
+            found = self._counted[external] = [
+                one
+                for one in self.recipients
+                if not one.exempt and (external is None or one.external is external)
             ]
         return found
+
+    def members(self, external: bool | None) -> Sequence[bytes]:
+        """Return what those that *counted* gives are known by."""
+        found = self._members.get(external)
+        if found is None:
+            found = self._members[external] = [one.member for one in self.counted(external)]
+        return found
+
+
+class Rule:
+    """A *limit* with its *counter*, and what of it depends on the rules alone.
+
+    *tells_at_once* says that it is known, and decides, at the first recipient (rule 2).
+    """
+
+    __slots__ = ("counter", "limit", "quiet", "tells_at_once", "warn_at")
+
+    def __init__(
+        self, limit: Limit, counter: Counter, warn_at: float | None, *, tells_at_once: bool
+    ) -> None:
+        self.limit = limit
+        self.counter = counter
+        self.warn_at = warn_at if limit.strike else None
+        self.quiet = self.quiet_up_to(limit.max)
+        self.tells_at_once = tells_at_once
+
+    def quiet_up_to(self, most: int) -> int:
+        """Return the most that nothing is to be told of, where *most* is the maximum."""
+        return most if self.warn_at is None else min(most, ceil(self.warn_at * most) - 1)
 
 
 class Applied:
     """One *limit* with its *counter* and its *max*, for the sender of one transaction.
 
-    *client* is the hash that the network of the client is known by. *scope* is what the likeness in
-    the key is within: kind and name, None without likeness.
+    *shared* is what the keys of all recipients begin with. Up to *quiet* there is nothing to tell:
+    it is the maximum, or what is near it. *client* is the hash that the network of the client is
+    known by. *scope* is what the likeness in the key is within: kind and name, None without
+    likeness.
     """
 
-    __slots__ = ("_client", "_shared", "counter", "limit", "max", "scope")
+    __slots__ = ("client", "counter", "limit", "max", "quiet", "rule", "scope", "shared")
 
-    def __init__(
-        self, limit: Limit, counter: Counter, most: int, facts: Facts, client: bytes = b""
-    ) -> None:
-        self._client = client
-        self.limit = limit
-        self.counter = counter
+    def __init__(self, rule: Rule, shared: str, scope: Scope | None = None) -> None:
+        self.rule = rule
+        self.limit = rule.limit
+        self.counter = rule.counter
+        self.max = rule.limit.max
+        self.quiet = rule.quiet
+        self.shared = shared
+        self.scope = scope
+        self.client = b""
+
+    def allow(self, most: int) -> None:
+        """Let the maximum be *most*."""
         self.max = most
-        kind = limit.likeness_scope
-        self.scope: Scope | None = None if kind is None else (kind, facts[kind])
-        self._shared = SEPARATOR.join([_value(part, facts) for part in limit.shared_parts])
+        self.quiet = self.rule.quiet_up_to(most)
 
     def claims(self, message: Message) -> Sequence[Claim]:
         """Return what *message* would add: a claim for each key, none if nothing of it counts."""
         limit = self.limit
-        counted = message.counted(limit.recipients)
+        counted = message.counted(limit.external)
         if limit.chooses_recipients:
-            counted = [recipient for recipient in counted if limit.chooses(recipient.address)]
+            counted = [one for one in counted if limit.chooses(one.address)]
         if not counted:
             return ()
-        key = self._shared
+        key = self.shared
         if self.scope is not None:
             key = f"{key}{SEPARATOR}{message.likeness[self.scope]}"
-        if limit.split_by is None:
-            return (self._claim(key, counted, message.size),)
-        by_value: dict[str, list[Recipient]] = {}
-        for recipient in counted:
-            whole = limit.split_by == "recipient"
-            value = recipient.address if whole else split_address(recipient.address)[1]
-            by_value.setdefault(value, []).append(recipient)
+        if limit.split_by is not None:
+            return self._split(key, counted, message.size)
+        if limit.counts_recipients_apart and not limit.chooses_recipients:
+            return (Claim(key, 0, message.members(limit.external)),)
+        return (self._claim(key, counted, message.size),)
+
+    def _split(self, key: str, counted: Sequence[Recipient], size: int) -> Sequence[Claim]:
+        """Return a claim for each recipient, or for each domain of theirs."""
+        limit = self.limit
+        if limit.split_by == "recipient":
+            if limit.count is Count.MESSAGES:
+                return [Claim(f"{key}{SEPARATOR}{one.address}", 1) for one in counted]
+            return [self._claim(f"{key}{SEPARATOR}{one.address}", (one,), size) for one in counted]
+        by_domain: dict[str, list[Recipient]] = {}
+        for one in counted:
+            by_domain.setdefault(split_address(one.address)[1], []).append(one)
         return [
-            self._claim(f"{key}{SEPARATOR}{value}", group, message.size)
-            for value, group in by_value.items()
+            self._claim(f"{key}{SEPARATOR}{domain}", group, size)
+            for domain, group in by_domain.items()
         ]
 
     def _claim(self, key: str, counted: Sequence[Recipient], size: int) -> Claim:
-        count = self.limit.count
-        if count is Count.DISTINCT_CLIENTS:
-            return Claim(key, 0, [self._client])
-        if count in (Count.DISTINCT_RECIPIENTS, Count.FIRST_TIME_RECIPIENTS):
-            return Claim(key, 0, [recipient.member for recipient in counted])
+        limit = self.limit
+        if limit.counts_recipients_apart:
+            return Claim(key, 0, [one.member for one in counted])
+        count = limit.count
+        if count is Count.MESSAGES:
+            return Claim(key, 1)
         if count is Count.RECIPIENTS:
             return Claim(key, len(counted))
-        return Claim(key, size if count is Count.BYTES else 1)
+        return Claim(key, size) if count is Count.BYTES else Claim(key, 0, [self.client])
 
 
-def _value(part: KeyPart, facts: Facts) -> str:
+def key_value(part: KeyPart, facts: Facts) -> str:
+    """Return the value that *part* has in the keys of the sender of whom *facts* tell."""
     value = facts[part.name]
     if part.is_address:
         return client_network(value, part.prefix4, part.prefix6)

@@ -7,8 +7,8 @@ refused and counted under none. Both happen in one synchronous call, so that mes
 never see each other half counted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final
 
 from policyd.aup.address import fold_address
 from policyd.aup.answer import by_strength
@@ -16,9 +16,9 @@ from policyd.aup.applied import Applied, Message, Recipient, Scope
 from policyd.aup.counts import Counts
 from policyd.aup.decision import Asked, Decision, Decisions
 from policyd.aup.facts import Facts
+from policyd.aup.holding import Holding, in_force
 from policyd.aup.kept_verdicts import KeptVerdicts
-from policyd.aup.match import client_network
-from policyd.aup.policy import Exemption, LikenessBy, Limit, Override, Policy, Refuse
+from policyd.aup.policy import Policy, Refuse
 from policyd.aup.tested import Tested
 from policyd.aup.transaction import Connection, Transaction, Transactions
 from policyd.clock import Instant, WallTime
@@ -29,9 +29,6 @@ from policyd.protocol.request import Request, Stage
 
 MOST_STAND_INS: Final = 100_000
 """Recipients that a bare recipient_count stands for at most; no Postfix accepts as many."""
-
-CLIENT_NETWORK: Final = (24, 64)
-"""Prefixes of the networks that distinct clients are told by, IPv4 and IPv6, in bits."""
 
 _ONE_BYTE: Final = 1
 """The least that a message is; its size is not known at RCPT."""
@@ -45,12 +42,18 @@ class Deciding:
     def __init__(
         self, obeyed: Policy, hasher: Hasher, counts: Counts, decisions: Decisions
     ) -> None:
-        self.obeyed = obeyed
         self.hasher = hasher
         self.counts = counts
         self.decisions = decisions
         self.transactions = Transactions()
         self.verdicts = KeptVerdicts()
+        self.obey_now(obeyed)
+
+    def obey_now(self, policy: Policy) -> None:
+        """Let *policy* be the rules *obeyed* from here on; the counts are for it already."""
+        self.obeyed = policy
+        self._holding = Holding(policy, self.counts, self.hasher)
+        self._reserves = any(limit.refuse is Refuse.RECIPIENT for limit in policy.limits)
 
     def decide(self, request: Request, connection: Connection, now: Instant) -> Decision:
         """Return the answer to *request*, which arrived on *connection*."""
@@ -89,29 +92,30 @@ class Deciding:
     def _at_new_rcpt(self, asked: Asked, recipient: Recipient) -> Decision:
         transaction = asked.transaction
         message = Message((recipient,), _ONE_BYTE)
-        tested = self.testing(asked.now)
+        tested = self.testing(asked.now, exact=self.decisions.trace)
         if not transaction.recipients:
             self._test_first(transaction, message, tested)
-            if refusing := by_strength(tested.excesses):
+            if tested.excesses:
+                refusing = by_strength(tested.excesses)
                 transaction.refusal = refusing[0]
                 return self.decisions.refusal(asked, refusing, tested)
-        self._test_each(transaction, message, tested)
-        if refusing := by_strength(e for e in tested.excesses if e.answers):
-            return self.decisions.refusal(asked, refusing, tested)
-        for excess in tested.excesses:
-            transaction.noted.add(excess.applied.limit.id)
-            transaction.release(excess.applied)
-        for applied, claims, _ in tested.passed:
-            if applied.limit.refuse is Refuse.RECIPIENT:
-                transaction.reserve(applied, claims)
+        if transaction.reserving:
+            self._test_each(transaction, message, tested)
+            if refusing := by_strength(e for e in tested.excesses if e.answers):
+                return self.decisions.refusal(asked, refusing, tested)
+            for excess in tested.excesses:
+                transaction.noted.add(excess.applied.limit.id)
+                transaction.release(excess.applied)
+            for applied, claims in tested.passed:
+                if applied.limit.refuse is Refuse.RECIPIENT:
+                    transaction.reserve(applied, claims)
         self.transactions.accept(transaction, recipient)
         return self.decisions.passed(asked, tested)
 
     def _test_first(self, transaction: Transaction, message: Message, tested: Tested) -> None:
         """Test what has no room for the first recipient, and so for no message (rule 2)."""
         for applied in transaction.applied:
-            limit = applied.limit
-            if limit.refuse is Refuse.MESSAGE and limit.answers and self._known_at_rcpt(applied):
+            if applied.rule.tells_at_once:
                 tested.test(applied, self._claims(applied, message, tested.now))
 
     def _test_each(self, transaction: Transaction, message: Message, tested: Tested) -> None:
@@ -132,11 +136,11 @@ class Deciding:
             return self.decisions.passed(asked)
         message = Message(recipients, transaction.size(request))
         transaction.release()  # from here on the set itself is what is asked
-        tested = self.testing(now.wall)
+        tested = self.testing(now.wall, exact=self.decisions.trace)
         for applied in transaction.applied:
             if applied.limit.id not in transaction.noted:
                 tested.test(applied, self._claims(applied, message, now.wall))
-        if refusing := by_strength(e for e in tested.excesses if e.answers):
+        if tested.excesses and (refusing := by_strength(e for e in tested.excesses if e.answers)):
             decision = self.decisions.refusal(asked, refusing, tested)
             self.transactions.start_over(transaction, request)
             return decision
@@ -147,19 +151,16 @@ class Deciding:
 
     def _commit(self, message: Message, tested: Tested) -> None:
         """Count *message* under every limit that it passed."""
-        new = {scope for scope, name in message.likeness.items() if not name}
-        joined: set[Scope] = set()
-        for applied, claims, _ in tested.passed:
+        now = tested.now
+        joined: list[Scope] = []
+        for applied, claims in tested.passed:
             scope = applied.scope
-            if scope is not None and claims:
-                if scope not in joined:
-                    groups = self.counts.groups[scope[0]]
-                    message.likeness[scope] = groups.join(scope[1], message.size, tested.now)
-                    joined.add(scope)
-                if scope in new:  # only now its group has a name to be counted under
-                    claims = applied.claims(message)  # noqa: PLW2901
+            if scope is not None and claims and scope not in joined:
+                joined.append(scope)
+                self.counts.groups[scope[0]].join(scope[1], message.size, now)
+            commit = applied.counter.commit
             for claim in claims:
-                applied.counter.commit(claim, tested.now)
+                commit(claim, now)
 
     def _transaction(self, request: Request, connection: Connection, now: Instant) -> Transaction:
         """Return the transaction of *request*, a new one if need be."""
@@ -190,26 +191,22 @@ class Deciding:
         """Work out which limits hold to *transaction*, once for all of its requests."""
         policy = transaction.policy = self.obeyed
         transaction.facts = facts
-        exemptions = [e for e in in_force(policy.exemptions, now) if e.match.matches(facts)]
-        transaction.exempt = any(not e.match.on_recipient for e in exemptions)
-        transaction.exempt_recipients = [e.match for e in exemptions if e.match.on_recipient]
+        if policy.exemptions:
+            exemptions = [e for e in in_force(policy.exemptions, now) if e.match.matches(facts)]
+            transaction.exempt = any(not e.match.on_recipient for e in exemptions)
+            transaction.exempt_recipients = [e.match for e in exemptions if e.match.on_recipient]
+        else:
+            transaction.exempt, transaction.exempt_recipients = False, ()
         if transaction.exempt:
             transaction.applied = transaction.reserving = ()
             return
-        overrides = [
-            override
-            for override in in_force(policy.overrides, now)
-            if override.match.matches(facts)
-        ]
-        client = self.hasher(client_network(facts.client_address, *CLIENT_NETWORK))
-        transaction.applied = [
-            Applied(limit, self.counts.counter(limit), most, facts, client)
-            for limit in policy.limits
-            if limit.applies_to(facts) and (most := most_for(limit, overrides)) is not None
-        ]
-        transaction.reserving = [
-            applied for applied in transaction.applied if applied.limit.refuse is Refuse.RECIPIENT
-        ]
+        transaction.applied = self._holding.to(facts, now)
+        if self._reserves:
+            transaction.reserving = [
+                one for one in transaction.applied if one.limit.refuse is Refuse.RECIPIENT
+            ]
+        else:
+            transaction.reserving = ()
 
     def _recipient(self, transaction: Transaction, address: str) -> Recipient:
         policy = self.obeyed
@@ -218,7 +215,8 @@ class Deciding:
             folded,
             self.hasher(folded),
             external=policy.local.is_external(folded),
-            exempt=any(m.matches_recipient(folded) for m in transaction.exempt_recipients),
+            exempt=bool(transaction.exempt_recipients)
+            and any(m.matches_recipient(folded) for m in transaction.exempt_recipients),
         )
 
     def _settled(self, request: Request, transaction: Transaction) -> Sequence[Recipient]:
@@ -248,31 +246,12 @@ class Deciding:
         scope = applied.scope
         if scope is not None and scope not in message.likeness:
             groups = self.counts.groups[scope[0]]
-            message.likeness[scope] = groups.find(scope[1], message.size, now) or ""
+            found = groups.find(scope[1], message.size, now)
+            message.likeness[scope] = groups.next_name if found is None else found
         return applied.claims(message)
-
-    def _known_at_rcpt(self, applied: Applied) -> bool:
-        """Tell whether the key of *applied* is known before the message is."""
-        return applied.scope is None or self.obeyed.likeness.by is LikenessBy.ANY
 
     def _hold_again(self, transaction: Transaction, applied: Applied, now: WallTime) -> None:
         """Reserve under changed rules what *transaction* holds already."""
         for recipient in transaction.recipients.values():
             claims = self._claims(applied, Message((recipient,), _ONE_BYTE), now)
             transaction.reserve(applied, transaction.not_held(applied, claims))
-
-
-_Ending = TypeVar("_Ending", Exemption, Override)
-
-
-def in_force(rules: Iterable[_Ending], now: WallTime) -> Iterator[_Ending]:
-    """Yield the *rules* that have not ended."""
-    return (rule for rule in rules if rule.until is None or now < rule.until)
-
-
-def most_for(limit: Limit, overrides: Iterable[Override]) -> int | None:
-    """Return the maximum of *limit* under the first override that speaks of it; None for none."""
-    for override in overrides:
-        if (pattern := override.pattern_for(limit.id)) is not None:
-            return override.limits[pattern]
-    return limit.max

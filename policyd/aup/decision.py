@@ -73,8 +73,11 @@ class Decisions:
 
     def blocked(self, asked: Asked) -> Decision | None:
         """Return the refusal of a suspended sender's mail; None if it may pass."""
+        suspensions = self.ladder.suspensions
+        if not suspensions.any_in_force:
+            return None
         facts = asked.facts
-        suspension = self.ladder.suspensions.of(facts.account, facts.domain, asked.now)
+        suspension = suspensions.of(facts.account, facts.domain, asked.now)
         if suspension is None:
             return None
         if suspension.by == LADDER and self._policy.mode is Mode.OBSERVE:
@@ -104,8 +107,8 @@ class Decisions:
 
     def passed(self, asked: Asked, tested: Tested | None = None) -> Decision:
         """Return a pass, or what a WARN or HOLD has to say, and note what was exceeded."""
-        if tested is None:
-            return self._decision(asked, PASS, [])
+        if tested is None or not (tested.excesses or tested.weighed):
+            return self._decision(asked, PASS, (), tested)
         verdict = PASS
         events: list[Event] = []
         if tested.excesses:
@@ -161,10 +164,10 @@ class Decisions:
         facts = asked.facts
         if warn_at is None or asked.request.stage is Stage.RCPT or not facts.authenticated:
             return
-        for applied, _, figures in tested.passed:
+        for applied, figures in tested.weighed:
             limit = applied.limit
             near = warn_at * applied.max
-            if limit.strike and figures is not None and figures.used < near <= figures.total:
+            if limit.strike and figures.used < near <= figures.total:
                 account = facts.account if limit.counts_per("account") else ""
                 total = figures.total
                 yield NearLimit(limit, applied.max, total, account, facts.domain, asked.now)

@@ -158,7 +158,7 @@ class Engine(Deciding):
         """Obey the rules, and what was granted beside them."""
         granted = self.grants.exemptions(self._rules.accounts)
         exemptions = (*self._rules.exemptions, *granted)
-        self.obeyed = replace(self._rules, exemptions=exemptions) if granted else self._rules
+        self.obey_now(replace(self._rules, exemptions=exemptions) if granted else self._rules)
         self.decisions.obey(self.obeyed)
 
     def _check(self) -> None:

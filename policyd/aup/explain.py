@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from policyd.aup.applied import Recipient
-from policyd.aup.deciding import Deciding, in_force
+from policyd.aup.deciding import Deciding
 from policyd.aup.event import Blocked, Exceeded
 from policyd.aup.facts import Facts
+from policyd.aup.holding import in_force
 from policyd.aup.incident import LADDER, Suspension
 from policyd.aup.kept_verdicts import KeptVerdicts
 from policyd.aup.match import Condition
@@ -244,7 +245,7 @@ def _nothing_counts(limit: Limit, recipients: Sequence[Recipient]) -> str:
 def _left_out(limit: Limit, one: Recipient) -> str:
     if one.exempt:
         return "exempt"
-    if not limit.recipients.include(external=one.external):
+    if limit.external not in (None, one.external):
         return "external" if limit.recipients is Recipients.LOCAL else "local"
     for failed in limit.match.on_recipient:
         if not limit.match.matches_recipient(one.address):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 
 from policyd.aup.applied import SEPARATOR
-from policyd.aup.deciding import in_force, most_for
 from policyd.aup.facts import Facts
+from policyd.aup.holding import in_force, most_for
 from policyd.aup.match import client_network
 from policyd.aup.policy import KeyPart, Limit, Policy
 from policyd.clock import WallTime

@@ -102,7 +102,8 @@ class KeptVerdicts:
         return len(old)
 
     def _put(self, name: str, verdict: Verdict, given: MonotonicTime) -> None:
-        self._forget(name)
+        if name in self._given:
+            self._forget(name)  # the order is that of the times
         self._given[name] = given
         if verdict is not PASS:
             self._other_than_pass[name] = verdict

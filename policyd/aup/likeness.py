@@ -66,6 +66,11 @@ class Groups:
             self._moving = self._grid.places()
             self._move(MOVED_AT_ONCE)
 
+    @property
+    def next_name(self) -> str:
+        """The likeness of the group that is opened next."""
+        return str(self._next_serial)
+
     def find(self, scope: str, size: int, now: WallTime) -> str | None:
         """Return the likeness of a message of *size* bytes; None if it is like no other yet."""
         if self._likeness.by is LikenessBy.ANY:
@@ -77,14 +82,17 @@ class Groups:
         """Return the likeness of a message that is committed: its group is prolonged, or opened."""
         if self._likeness.by is LikenessBy.ANY:
             return EVERYTHING
-        group = self._nearest(scope, size, now)
-        if group is None:
+        found = self._nearest(scope, size, now)
+        if found is None:
             group = Group(size, self._next_serial, now)
             self._next_serial += 1
         else:
-            group = group._replace(last=now)
+            group = Group(found.size, found.serial, now)
         self._put(scope, group)
-        self._changes.setdefault(scope, {})[group.serial] = group
+        changes = self._changes.get(scope)
+        if changes is None:
+            changes = self._changes[scope] = {}
+        changes[group.serial] = group
         return str(group.serial)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
@@ -156,11 +164,10 @@ class Groups:
 
     def _look_up(self, scope: str, size: int, now: WallTime) -> Group | None:
         grid = self._grid
-        alike = [
-            group
-            for group in grid.around(scope, size)
-            if grid.is_alike(group, size) and self._lives(group, now)
-        ]
+        around = grid.around(scope, size)
+        if not around:
+            return None
+        alike = [one for one in around if grid.is_alike(one, size) and self._lives(one, now)]
         if not alike:
             return None
         return min(alike, key=lambda group: (abs(group.size - size), group.serial))

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from policyd.aup.policy import Likeness
 from policyd.clock import WallTime
-from policyd.counting.shards import Shards
+from policyd.counting.shards import SHARDS, Shards
 
 _GROUP: Final = struct.Struct("<QQd")
 _CELL: Final = 200
@@ -81,15 +81,24 @@ class Grid:
         """Return all groups that a message of *size* may be alike to, and some others."""
         cell = self._cell(size)
         found: list[Group] = []
+        cells = self.cells.dicts
         for at in (cell - 1, cell, cell + 1):
             key = f"{scope}\n{at}"
-            if packed := self.cells.of(key).get(key):
+            packed = cells[hash(key) % SHARDS].get(key)
+            if packed is not None:
                 found.extend(unpack(packed))
         return found
 
     def put(self, scope: str, group: Group) -> None:
         """Put in *group*, in the place of what it was before."""
-        key, packed = self._found(scope, group)
+        key = f"{scope}\n{self._cell(group.size)}"
+        cells = self.cells.dicts[hash(key) % SHARDS]
+        packed = cells.get(key)
+        if packed is None:
+            cells[key] = _GROUP.pack(*group)
+            self.count += 1
+            self.weight += _CELL + len(key) + _GROUP.size
+            return
         at = _place_of(packed, group.serial)
         after = packed[:at] + _GROUP.pack(*group) + packed[at + _GROUP.size :]
         self._keep(key, packed, after)

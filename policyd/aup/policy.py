@@ -42,16 +42,15 @@ class Count(Enum):
     FIRST_TIME_RECIPIENTS = "first-time-recipients"
 
 
+_APART: Final = (Count.DISTINCT_RECIPIENTS, Count.FIRST_TIME_RECIPIENTS)
+
+
 class Recipients(Enum):
     """Which recipients a limit is about."""
 
     EXTERNAL = "external"
     LOCAL = "local"
     ALL = "all"
-
-    def include(self, *, external: bool) -> bool:
-        """Tell whether a recipient is one of these that is *external*, or is not."""
-        return self is Recipients.ALL or external is (self is Recipients.EXTERNAL)
 
 
 class Refuse(Enum):
@@ -135,7 +134,9 @@ class Limit:
 
     Derived: *likeness_scope* is what the likeness in the key is within, None for a key without one;
     *shared_parts* are those of the key that all recipients of a message share, and *split_by* is
-    what each has a key of its own for.
+    what each has a key of its own for. *answers* tells whether exceeding this limit refuses mail,
+    as opposed to only being noted. *external* is what recipients that count must be, None for
+    either; *counts_recipients_apart* says that they are what is counted, each once.
     """
 
     id: str
@@ -158,15 +159,22 @@ class Limit:
     shared_parts: tuple[KeyPart, ...] = field(init=False, repr=False)
     split_by: str | None = field(init=False, repr=False)
     chooses_recipients: bool = field(init=False, repr=False)
+    answers: bool = field(init=False, repr=False)
+    external: bool | None = field(init=False, repr=False)
+    counts_recipients_apart: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # worked out once here, and not for every transaction
+        everybody = self.recipients is Recipients.ALL
         scope = next((scope for scope in SCOPES if self.counts_per(scope)), None)
         derived = {
             "likeness_scope": scope if self.counts_per("likeness") else None,
             "shared_parts": tuple(part for part in self.per if part.name not in _LATER_PARTS),
             "split_by": next((name for name in SPLITTING_PARTS if self.counts_per(name)), None),
             "chooses_recipients": bool(self.match.on_recipient or self.unless.on_recipient),
+            "counts_recipients_apart": self.count in _APART,
+            "answers": self.mode is Mode.ENFORCE and self.action.refuses,
+            "external": None if everybody else self.recipients is Recipients.EXTERNAL,
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -175,16 +183,8 @@ class Limit:
         """Tell whether any of *names* is under ``per``."""
         return any(part.name in names for part in self.per)
 
-    @property
-    def answers(self) -> bool:
-        """Whether exceeding this limit refuses mail, as opposed to only being noted."""
-        return self.mode is Mode.ENFORCE and self.action.refuses
-
-    def applies_to(self, facts: Facts) -> bool:
-        """Tell whether this limit holds to the sender that *facts* tell of."""
-        for part in self.shared_parts:
-            if part.name in SCOPES and not facts[part.name]:
-                return False
+    def holds_to(self, facts: Facts) -> bool:
+        """Tell whether the conditions let this limit hold to the sender of whom *facts* tell."""
         return self.match.matches(facts) and not self.unless.touches(facts)
 
     def chooses(self, recipient: str) -> bool:

@@ -115,8 +115,8 @@ class _Measuring(Tested):
 
     __slots__ = ("tests",)
 
-    def __init__(self, now: WallTime) -> None:
-        super().__init__(now)
+    def __init__(self, now: WallTime, *, exact: bool = False) -> None:
+        super().__init__(now, exact=exact)
         self.tests: list[Test] = []
 
     def test(self, applied: Applied, claims: Sequence[Claim]) -> None:

@@ -28,6 +28,11 @@ class Suspensions:
         self._forgiven: dict[str, WallTime] = {}  # mailboxes and domains, when that was
         self._changed: dict[str, Suspension | None] = {}
 
+    @property
+    def any_in_force(self) -> bool:
+        """Whether anybody is suspended at all."""
+        return bool(self._in_force)
+
     def of(self, account: str, domain: str, now: WallTime) -> Suspension | None:
         """Return what keeps *account* of *domain* from sending, None if nothing does."""
         if not self._in_force:

@@ -9,17 +9,31 @@ from policyd.counting.counters import Claim, Figures
 
 
 class Tested:
-    """The limits that a step would exceed, *excesses*, and those that it has *passed*."""
+    """The limits that a step would exceed, *excesses*, and those that it has *passed*.
 
-    __slots__ = ("excesses", "now", "passed")
+    *weighed* are those of the latter that it comes near to, with figures. An *exact* one has them
+    of all.
+    """
 
-    def __init__(self, now: WallTime) -> None:
+    __slots__ = ("_exact", "excesses", "now", "passed", "weighed")
+
+    def __init__(self, now: WallTime, *, exact: bool = False) -> None:
         self.now = now
+        self._exact = exact
         self.excesses: list[Excess] = []
-        self.passed: list[tuple[Applied, Sequence[Claim], Figures | None]] = []
+        self.passed: list[tuple[Applied, Sequence[Claim]]] = []
+        self.weighed: list[tuple[Applied, Figures]] = []
 
     def test(self, applied: Applied, claims: Sequence[Claim]) -> None:
         """Test *claims*; of several the one that comes to the most speaks."""
+        if not self._exact:
+            at_most, quiet, now = applied.counter.at_most, applied.quiet, self.now
+            for claim in claims:
+                if at_most(claim, now) > quiet:
+                    break
+            else:
+                self.passed.append((applied, claims))
+                return
         worst: Figures | None = None
         over: list[tuple[Claim, Figures]] = []
         for claim in claims:
@@ -33,12 +47,13 @@ class Tested:
             over.sort(key=lambda one: one[1].total, reverse=True)
             self.excesses.append(Excess(applied, *over[0], over[1:]))
         else:
-            self.passed.append((applied, claims, worst))
+            self.passed.append((applied, claims))
+            if worst is not None:
+                self.weighed.append((applied, worst))
 
     def figures(self) -> Iterator[tuple[str, Figures, int]]:
         """Yield what was tested: id of the limit, figures, maximum."""
-        for applied, _, figures in self.passed:
-            if figures is not None:
-                yield applied.limit.id, figures, applied.max
+        for applied, figures in self.weighed:
+            yield applied.limit.id, figures, applied.max
         for excess in self.excesses:
             yield excess.applied.limit.id, excess.figures, excess.applied.max

@@ -57,6 +57,10 @@ class Counter(ABC):
         """Return U, R and A of *claim*."""
 
     @abstractmethod
+    def at_most(self, claim: Claim, now: WallTime) -> int:
+        """Return what U + R + A of *claim* is, or more; it is found in less time."""
+
+    @abstractmethod
     def commit(self, claim: Claim, now: WallTime) -> None:
         """Add *claim* to the usage; its reservation is released separately."""
 
@@ -182,13 +186,20 @@ class SumCounter(Counter):
         self._sums.advance(now)
         return Figures(self._sums.sum(claim.key), self._held.get(claim.key, 0), claim.amount)
 
-    def commit(self, claim: Claim, now: WallTime) -> None:
+    def at_most(self, claim: Claim, now: WallTime) -> int:
         self._sums.advance(now)
+        key, amount, _ = claim
+        total = self._sums.sum(key) + amount
+        return total + self._held.get(key, 0) if self._held else total
+
+    def commit(self, claim: Claim, now: WallTime) -> None:
         key, amount, _ = claim
         if amount:
             number = self._sums.current(now)
             self._sums.add(number, key, amount)
-            changes = self._changes.setdefault(number, {})
+            changes = self._changes.get(number)
+            if changes is None:
+                changes = self._changes[number] = {}
             changes[key] = changes.get(key, 0) + amount
 
     def reserve(self, claim: Claim) -> None:
@@ -264,15 +275,25 @@ class DistinctCounter(Counter):
             asked = [member for member in asked if member not in held]
         return Figures(members.sums.sum(claim.key), reserved, len(set(asked)))
 
+    def at_most(self, claim: Claim, now: WallTime) -> int:
+        sums = self._members.sums
+        sums.advance(now)
+        key, _, members = claim
+        total = sums.sum(key) + len(members)
+        return total + len(self._held.get(key, ())) if self._held else total
+
     def _stays(self, claim: Claim) -> Mapping[int, int]:
         return self._members.whereabouts(claim.key, claim.members)
 
     def commit(self, claim: Claim, now: WallTime) -> None:
-        self._members.sums.advance(now)
-        number, added = self._members.add(claim.key, claim.members, now)
+        key, _, members = claim
+        number, added = self._members.add(key, members, now)
         if added:
-            changes = self._changes.setdefault(number, {})
-            changes[claim.key] = changes.get(claim.key, b"") + added
+            changes = self._changes.get(number)
+            if changes is None:
+                changes = self._changes[number] = {}
+            before = changes.get(key)
+            changes[key] = added if before is None else before + added
 
     def reserve(self, claim: Claim) -> None:
         held = self._held.setdefault(claim.key, {})

@@ -10,12 +10,11 @@ by whoever has the key, and no sender can choose addresses that collide.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Final
 
 from policyd.clock import WallTime
-from policyd.counting.shards import Shards
+from policyd.counting.shards import SHARDS, Shards
 from policyd.counting.window import Timeline, WindowSums
 
 HASH_SIZE: Final = 8
@@ -33,20 +32,16 @@ _FEW: Final = 32
 class Hasher:
     """The keyed hash that members are known by; *secret* is up to 64 bytes."""
 
-    __slots__ = ("_hash",)
+    __slots__ = ("_begun",)
 
     def __init__(self, secret: bytes) -> None:
-        # within a message the same few texts are asked for by one limit after the other
-        self._hash = lru_cache(maxsize=4096)(partial(_keyed_hash, secret))
+        self._begun = blake2b(digest_size=HASH_SIZE, key=secret)  # a copy costs half of a new one
 
     def __call__(self, text: str) -> bytes:
         """Return the member that stands for *text*."""
-        return self._hash(text)
-
-
-def _keyed_hash(secret: bytes, text: str) -> bytes:
-    data = text.encode("utf-8", "surrogateescape")
-    return blake2b(data, digest_size=HASH_SIZE, key=secret).digest()
+        hashing = self._begun.copy()
+        hashing.update(text.encode("utf-8", "surrogateescape"))
+        return hashing.digest()
 
 
 class WindowMembers:
@@ -84,7 +79,7 @@ class WindowMembers:
         return Counter(self._number(run, at) for at in places if at >= 0)
 
     def add(self, key: str, members: Sequence[bytes], now: WallTime) -> tuple[int, bytes]:
-        """Count the *members* of *key*, at *now*, after *advance*.
+        """Let time pass; count the *members* of *key* at *now*.
 
         Return the number of the bucket, and those that it did not have.
         """
@@ -93,11 +88,23 @@ class WindowMembers:
 
     def add_to(self, number: int, key: str, members: Sequence[bytes]) -> bytes:
         """Count the *members* of *key* in the bucket *number*, the latest that there is."""
-        runs = self._runs.of(key)
+        runs = self._runs.dicts[hash(key) % SHARDS]
         run = runs.get(key, b"")
+        stamp = (number % _NUMBERS).to_bytes(4, "little")
+        if 0 < len(members) <= _FEW and len(set(members)) == len(members):
+            for member in members:
+                if member in run:
+                    break
+            else:  # most often: all are new
+                self.sums.add(number, key, len(members))
+                new = stamp.join(members) + stamp
+                self._weight += len(new) if run else _RUN + len(new)
+                runs[key] = run + new
+                return b"".join(members)
         moved: list[int] = []
         added: dict[bytes, None] = {}
-        for member, at in zip(members, _places(run, self._start(key, run), members), strict=True):
+        places = _places(run, self._start(key, run), members)
+        for member, at in zip(members, places, strict=True):
             if at >= 0:
                 before = self._number(run, at)
                 if before == number:
@@ -109,8 +116,7 @@ class WindowMembers:
         if not added:
             return b""
         self.sums.add(number, key, len(added))
-        stamp = (number % _NUMBERS).to_bytes(4, "little")
-        self._keep(runs, key, _without(run, moved) + b"".join(m + stamp for m in added))
+        self._keep(runs, key, _without(run, moved) + stamp.join(added) + stamp)
         return b"".join(added)
 
     def tidy(self, at_most: int) -> int:
@@ -154,10 +160,15 @@ class WindowMembers:
         self._keep(runs, key, runs[key][_ENTRY * members :])
 
     def _keep(self, runs: dict[str, bytes], key: str, run: bytes) -> None:
-        before = runs.pop(key, b"") if not run else runs.get(key, b"")
-        self._weight += _weight(run) - _weight(before)
+        before = runs.get(key)
+        self._weight += len(run) if before is None else len(run) - len(before)
         if run:
             runs[key] = run
+            if before is None:
+                self._weight += _RUN
+        elif before is not None:
+            del runs[key]
+            self._weight -= _RUN
 
     def _check(self) -> None:
         """Assert that the counts are those of the members, bucket by bucket."""
@@ -175,11 +186,7 @@ class WindowMembers:
             assert numbers == sorted(numbers)
             live.discard(key)
         assert not live
-        assert self._weight == sum(_weight(run) for _, run in self._runs.items())
-
-
-def _weight(run: bytes) -> int:
-    return _RUN + len(run) if run else 0
+        assert self._weight == sum(_RUN + len(run) for _, run in self._runs.items())
 
 
 def _places(run: bytes, start: int, members: Sequence[bytes]) -> Sequence[int]:
@@ -187,14 +194,13 @@ def _places(run: bytes, start: int, members: Sequence[bytes]) -> Sequence[int]:
     if len(members) > _FEW:
         known = {run[at : at + HASH_SIZE]: at for at in range(start, len(run), _ENTRY)}
         return [known.get(member, -1) for member in members]
-    return [_place(run, start, member) for member in members]
-
-
-def _place(run: bytes, start: int, member: bytes) -> int:
-    at = run.find(member, start)
-    while at >= 0 and at % _ENTRY:
-        at = run.find(member, at + 1)
-    return at
+    places = []
+    for member in members:
+        at = run.find(member, start)
+        while at >= 0 and at % _ENTRY:
+            at = run.find(member, at + 1)
+        places.append(at)
+    return places
 
 
 def _without(run: bytes, places: Sequence[int]) -> bytes:

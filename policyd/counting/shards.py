@@ -7,31 +7,34 @@ many grows in many small steps.
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
-_SHARDS: Final = 256
+SHARDS: Final = 256
 
 V = TypeVar("V")
 
 
 class Shards(Generic[V]):
-    """Many dicts, each with the keys whose hash falls to it."""
+    """Many dicts, each with the keys whose hash falls to it.
 
-    __slots__ = ("_dicts",)
+    *dicts* are they; that of a key is at its hash modulo *SHARDS*.
+    """
+
+    __slots__ = ("dicts",)
 
     def __init__(self) -> None:
-        self._dicts: list[dict[str, V]] = [{} for _ in range(_SHARDS)]
+        self.dicts: list[dict[str, V]] = [{} for _ in range(SHARDS)]
 
     def __len__(self) -> int:
-        return sum(map(len, self._dicts))
+        return sum(map(len, self.dicts))
 
     def __iter__(self) -> Iterator[dict[str, V]]:
         """Yield the dicts."""
-        return iter(self._dicts)
+        return iter(self.dicts)
 
     def of(self, key: str) -> dict[str, V]:
         """Return the dict that *key* belongs to."""
-        return self._dicts[hash(key) % _SHARDS]
+        return self.dicts[hash(key) % SHARDS]
 
     def items(self) -> Iterator[tuple[str, V]]:
         """Yield all keys and values."""
-        for part in self._dicts:
+        for part in self.dicts:
             yield from part.items()

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from policyd.clock import WallTime
-from policyd.counting.shards import Shards
+from policyd.counting.shards import SHARDS, Shards
 
 _MOST_BUCKETS: Final = 288
 """About so many to a window; 24 hours come to buckets of 5 minutes."""
@@ -52,13 +52,15 @@ class Timeline:
     """The numbered buckets of one sliding *window*, in seconds.
 
     Every method is given the present and must be given all steps of the clock that matter:
-    *advance* is where time passes.
+    *advance* is where time passes. From *quiet_from* on and before *quiet_until* it has nothing to
+    do; *present* is the number of the bucket of that time, None as long as it is not open.
     """
 
-    __slots__ = ("_ends", "_first", "_quiet_from", "_quiet_until", "width", "window")
+    __slots__ = ("_ends", "_first", "present", "quiet_from", "quiet_until", "width", "window")
 
     def __init__(self, window: float) -> None:
         self._first = 0  # the number of the oldest bucket
+        self.present: int | None = None
         self._ends: deque[float] = deque()  # of the live buckets, never descending
         self.obey(window)
 
@@ -66,7 +68,8 @@ class Timeline:
         """Let the window be *window* seconds from now on."""
         self.window = window
         self.width = bucket_width(window)
-        self._quiet_from = self._quiet_until = 0.0  # in between, advance has nothing to do
+        self.present = None
+        self.quiet_from = self.quiet_until = 0.0
 
     @property
     def first(self) -> int:
@@ -75,8 +78,9 @@ class Timeline:
 
     def advance(self, now: WallTime) -> Iterable[int]:
         """Let time pass and return the numbers of the buckets that left the window."""
-        if self._quiet_from <= now < self._quiet_until:
+        if self.quiet_from <= now < self.quiet_until:
             return ()
+        self.present = None
         ends, latest = self._ends, self.latest(now)
         for at in range(len(ends) - 1, -1, -1):
             if ends[at] <= latest:
@@ -86,19 +90,23 @@ class Timeline:
         while ends and ends[0] <= self.oldest(now):
             ends.popleft()
             self._first += 1
-        self._quiet_from, self._quiet_until = latest - self.width, latest
+        self.quiet_from, self.quiet_until = latest - self.width, latest
         if ends:
-            self._quiet_until = min(self._quiet_until, self.leaves(self._first))
+            self.quiet_until = min(self.quiet_until, self.leaves(self._first))
         return range(before, self._first)
 
     def current(self, now: WallTime) -> int:
         """Return the number of the bucket of *now*, after *advance*, and open it if need be."""
-        quiet = self._quiet_from <= now < self._quiet_until
-        return self._open(self._quiet_from + self.width if quiet else self.latest(now))
+        if self.quiet_from <= now < self.quiet_until:
+            if self.present is None:
+                self.present = self._open(self.quiet_from + self.width)
+            return self.present
+        return self._open(self.latest(now))
 
     def split(self) -> int:
         """Open another bucket that ends with the current one; return its number."""
         self._ends.append(self._ends[-1])
+        self.present = None
         return self._first + len(self._ends) - 1
 
     def restore(self, end: float, now: WallTime) -> int | None:
@@ -109,7 +117,8 @@ class Timeline:
         self.advance(now)
         if end <= self.oldest(now):
             return None
-        self._quiet_until = 0.0
+        self.quiet_until = 0.0
+        self.present = None
         return self._open(min(end, self.latest(now)))
 
     def leaves(self, number: int) -> WallTime:
@@ -166,7 +175,10 @@ class WindowSums:
 
     def advance(self, now: WallTime) -> None:
         """Let time pass."""
-        for number in self.timeline.advance(now):
+        timeline = self.timeline
+        if timeline.quiet_from <= now < timeline.quiet_until:
+            return
+        for number in timeline.advance(now):
             if bucket := self._buckets.pop(number, None):
                 self._leaving.append(bucket)
 
@@ -177,16 +189,21 @@ class WindowSums:
 
     def sum(self, key: str) -> int:
         """Return the sum of *key*, as of the last *advance*."""
-        total = self._totals.of(key).get(key, 0)
+        total = self._totals.dicts[hash(key) % SHARDS].get(key, 0)
         if self._leaving:
             total -= sum(bucket.get(key, 0) for bucket in self._leaving)
         return total
 
     def current(self, now: WallTime) -> int:
-        """Return the number of the bucket to count in at *now*, after *advance*."""
-        number = self.timeline.current(now)
-        if len(self.held(number)) >= _MOST_KEYS:
-            number = self.timeline.split()
+        """Let time pass; return the number of the bucket to count in at *now*."""
+        timeline = self.timeline
+        number = timeline.present
+        if number is None or not timeline.quiet_from <= now < timeline.quiet_until:
+            self.advance(now)
+            number = timeline.current(now)
+        bucket = self._buckets.get(number)
+        if bucket is not None and len(bucket) >= _MOST_KEYS:
+            number = timeline.split()
         return number
 
     def add(self, number: int, key: str, amount: int) -> None:
@@ -194,8 +211,17 @@ class WindowSums:
         bucket = self._buckets.get(number)
         if bucket is None:
             bucket = self._buckets[number] = {}
-        self._weight += _increase(bucket, key, amount)
-        self._weight += _increase(self._totals.of(key), key, amount)
+        totals = self._totals.dicts[hash(key) % SHARDS]
+        if key in totals:
+            totals[key] += amount
+        else:
+            totals[key] = amount
+            self._weight += _ENTRY + len(key)
+        if key in bucket:
+            bucket[key] += amount
+        else:
+            bucket[key] = amount
+            self._weight += _ENTRY + len(key)
 
     def subtract(self, number: int, key: str, amount: int) -> None:
         """Take *amount* of *key* out of the live bucket *number* again."""
@@ -253,16 +279,6 @@ class WindowSums:
 
 def _weight(key: str) -> int:
     return _ENTRY + len(key)
-
-
-def _increase(sums: dict[str, int], key: str, amount: int) -> int:
-    """Add *amount* to *key*; return how much heavier *sums* are."""
-    before = sums.get(key)
-    if before is None:
-        sums[key] = amount
-        return _ENTRY + len(key)
-    sums[key] = before + amount
-    return 0
 
 
 def _decrease(sums: dict[str, int], key: str, amount: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from re import Match
 from typing import Final
 
 
@@ -20,35 +21,37 @@ _LONGEST_NUMBER: Final = 18
 class Request:
     """What Postfix says in one request.
 
-    Attributes that Postfix did not send, as older versions do not send all of them, are empty.
+    *values* are its attributes by name: a mapping, or what a pattern with a group for each has
+    found. Attributes that Postfix did not send, as older versions do not send all of them, are
+    empty. *stage* is None for a protocol state that counts nothing.
     """
 
-    __slots__ = ("_attributes",)
+    __slots__ = ("_values", "stage")
 
-    def __init__(self, attributes: Mapping[str, str]) -> None:
-        self._attributes = attributes
+    def __init__(self, values: Mapping[str, str] | Match[str]) -> None:
+        self._values = values
+        self.stage = _STAGES.get(self["protocol_state"])
 
     def __repr__(self) -> str:
-        return f"Request({dict(self._attributes)!r})"
+        return f"Request({dict(self.attributes)!r})"
 
     def __getitem__(self, name: str) -> str:
         """Return the attribute *name* as it arrived, or the empty string."""
-        return self._attributes.get(name, "")
+        try:
+            return self._values[name]
+        except LookupError:
+            return ""
 
     @property
     def attributes(self) -> Mapping[str, str]:
         """All attributes as they arrived."""
-        return self._attributes
+        values = self._values
+        return values.groupdict() if isinstance(values, Match) else values
 
     @property
     def is_access_policy(self) -> bool:
         """Whether this is a request of Postfix's access policy protocol at all."""
         return self["request"] == "smtpd_access_policy"
-
-    @property
-    def stage(self) -> Stage | None:
-        """The stage, or None for a protocol state that counts nothing."""
-        return _STAGES.get(self["protocol_state"])
 
     @property
     def recipient_count(self) -> int:

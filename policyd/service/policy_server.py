@@ -36,6 +36,7 @@ class PolicyServer(Protocol):
     def __init__(self) -> None:
         self._parser = RequestParser()
         self._said_bad = False
+        self._send_some: Callable[[bytes], object] | None = None
 
     def connectionMade(self) -> None:
         """Prepare for a peer that may vanish without a word."""
@@ -47,6 +48,7 @@ class PolicyServer(Protocol):
             self.transport.setTcpKeepAlive(True)
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        self._send_some = getattr(self.transport, "writeSomeData", None)
         self._connection = Connection(host)
         self.factory.servers.add(self)
         self.factory.wiring.connections += 1
@@ -54,7 +56,7 @@ class PolicyServer(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Answer the requests that *data* completes."""
         if requests := self._parser.feed(data):
-            self.transport.write(b"".join(map(self._answer, requests)))
+            self._send(b"".join(map(self._answer, requests)))
         if self._parser.error is not None:
             self._say_bad(self._parser.error)
             self.close()
@@ -84,6 +86,20 @@ class PolicyServer(Protocol):
 
     def stopProducing(self) -> None:
         """Do nothing: the connection is gone."""
+
+    def _send(self, replies: bytes) -> None:
+        """Send at once, which spares the reactor three system calls a reply.
+
+        A peer that does not take all of it gets the rest, and what comes later, when it can.
+        """
+        if self._send_some is not None:
+            sent = self._send_some(replies)
+            if sent == len(replies):
+                return
+            self._send_some = None
+            if isinstance(sent, int):  # and not an error, which the transport will meet again
+                replies = replies[sent:]
+        self.transport.write(replies)
 
     def _answer(self, request: Request) -> bytes:
         if request.is_access_policy:

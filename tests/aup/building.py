@@ -83,9 +83,9 @@ def request(stage: str = "RCPT", recipient: str = "", **attributes: Any) -> Requ
 class Desk:
     """An engine, a clock, and a connection to ask on."""
 
-    def __init__(self, rules: Policy) -> None:
+    def __init__(self, rules: Policy, *, trace: bool = True) -> None:
         self.engine = Engine(rules, Hasher(b"test"))
-        self.engine.trace = True
+        self.engine.trace = self._trace = trace
         self.wall = START
         self.ticks = 1000.0
         self.connection = Connection("mx")
@@ -123,7 +123,7 @@ class Desk:
             self.journal()
         transactions = () if kill else self.engine.open_transactions(self.now)
         self.engine = Engine(rules or self.engine.policy, Hasher(b"test"))
-        self.engine.trace = True
+        self.engine.trace = self._trace
         emptied = self.engine.restore(self._disk.series(), transactions, self._rows(), self.now)
         self.connection = Connection("mx")
         self.engine.tidy(self.now, 10_000)

@@ -125,7 +125,7 @@ class Model:
         by_key: dict[Key, list[str]] = {}
         for recipient in recipients:
             external = recipient.startswith("?") or self.rules.local.is_external(recipient)
-            if limit.recipients.include(external=external) and limit.chooses(recipient):
+            if limit.external in (None, external) and limit.chooses(recipient):
                 key = tuple(
                     recipient
                     if part.name == "recipient"
@@ -275,7 +275,14 @@ class Model:
 
     def limits(self, mail: Mail) -> list[Limit]:
         facts = Facts(mail.request, self.rules.accounts)
-        return [limit for limit in self.rules.limits if limit.applies_to(facts)]
+        return [
+            limit
+            for limit in self.rules.limits
+            if (facts.account or not limit.counts_per("account"))
+            and (facts.domain or not limit.counts_per("domain"))
+            and limit.match.matches(facts)
+            and not limit.unless.touches(facts)
+        ]
 
     # transactions
 

@@ -9,9 +9,8 @@ from aup.building import HOUR, START, Desk, limit, policy, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policyd.aup.address import Accounts
 from policyd.aup.answer import Excess, Told, by_strength, exceeded, suspended
-from policyd.aup.applied import Applied
+from policyd.aup.applied import Applied, Rule
 from policyd.aup.facts import Facts
 from policyd.aup.incident import Suspension, SuspensionKind
 from policyd.aup.ladder_rules import Aftermath, LadderRules
@@ -42,8 +41,8 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 def excess(
     rule: Limit, figures: tuple[int, int, int] = (3, 0, 1), counter: Counter | None = None
 ) -> Excess:
-    facts = Facts(request(), Accounts(default_domain="local.example"))
-    applied = Applied(rule, counter or SumCounter(rule.window), rule.max, facts)
+    counter = counter or SumCounter(rule.window)
+    applied = Applied(Rule(rule, counter, None, tells_at_once=True), "key")
     return Excess(applied, Claim("key", 1), Figures(*figures))
 
 

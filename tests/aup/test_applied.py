@@ -5,19 +5,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aup.building import limit, request
+from aup.building import START, limit, policy, request
 
 from policyd.aup.address import Accounts, LocalDomains, fold_address
 from policyd.aup.applied import Applied, Message, Recipient
+from policyd.aup.counts import Counts
 from policyd.aup.facts import Facts
+from policyd.aup.holding import Holding
 from policyd.aup.match import Matcher, condition
 from policyd.aup.policy import Count, KeyPart, Limit, Recipients
-from policyd.counting.counters import Claim, SumCounter
+from policyd.clock import WallTime
+from policyd.counting.counters import Claim
 from policyd.counting.distinct import Hasher
 
 ACCOUNTS = Accounts(default_domain="local.example")
 LOCAL = LocalDomains(["local.example"])
 HASH = Hasher(b"a secret of the tests")
+NOW = WallTime(START)
 
 
 def recipients(*addresses: str, exempt: Sequence[str] = ()) -> list[Recipient]:
@@ -28,7 +32,9 @@ def recipients(*addresses: str, exempt: Sequence[str] = ()) -> list[Recipient]:
 
 
 def applied(rule: Limit, **said: Any) -> Applied:
-    return Applied(rule, SumCounter(rule.window), rule.max, Facts(request(**said), ACCOUNTS))
+    rules = policy(rule)
+    (found,) = Holding(rules, Counts(rules), HASH).to(Facts(request(**said), ACCOUNTS), NOW)
+    return found
 
 
 def claims(
