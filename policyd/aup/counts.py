@@ -14,7 +14,7 @@ from policyd.aup.likeness import Groups
 from policyd.aup.policy import SCOPES, Count, Limit, Policy
 from policyd.aup.series import Kept, Series
 from policyd.clock import WallTime
-from policyd.counting.counters import Bucket, Counter, DistinctCounter, SumCounter
+from policyd.counting.counters import Bucket, BucketCounter, Counter, DistinctCounter, SumCounter
 from policyd.counting.first_time import FirstTimeCounter
 from policyd.counting.window import bucket_width
 
@@ -158,7 +158,7 @@ class Counts:
         """Yield each limit's id and counter."""
         yield from self._counters.items()
 
-    def _parts(self) -> Iterator[tuple[str, str, Counter]]:
+    def _parts(self) -> Iterator[tuple[str, str, BucketCounter]]:
         """Yield what is kept: the names of the series, the ids of the limits, the counters."""
         for limit, counter in self._counters.items():
             for part, one in counter.parts():

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from policyd.cli.admin_client import Answer, add_command, run
-from policyd.cli.tables import facts, table
+from policyd.cli.tables import facts, moment, table
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def _requests(by_stage: dict[str, dict[str, int]]) -> Iterator[str]:
 def _reload(last: dict[str, Any] | None) -> str:
     if last is None:
         return "none since the start"
-    return f"{last['why']}: {'obeyed' if last['good'] else 'FAILED, the old rules stay'}"
+    came_of = "obeyed" if last["good"] else "FAILED, the old rules stay; policyd reload says why"
+    return f"{moment(last['when'])}, {last['why']}: {came_of}"
 
 
 def ago(seconds: float) -> str:

@@ -49,9 +49,6 @@ class Bucket(NamedTuple):
 class Counter(ABC):
     """The counts of one limit."""
 
-    def __init__(self) -> None:
-        self._changes: dict[int, Entries] = {}
-
     @abstractmethod
     def figures(self, claim: Claim, now: WallTime) -> Figures:
         """Return U, R and A of *claim*."""
@@ -98,9 +95,9 @@ class Counter(ABC):
         """Return how many keys are held."""
         return len(self.sums)
 
-    def parts(self) -> Iterator[tuple[str, "Counter"]]:
+    @abstractmethod
+    def parts(self) -> Iterator[tuple[str, "BucketCounter"]]:
         """Yield what is kept of the counter, each part with what its series is called by."""
-        yield "", self
 
     def falls_by(self, claim: Claim, amount: int, now: WallTime) -> WallTime | None:
         """Return when U + A of *claim* will have fallen by *amount*, if nothing else happens.
@@ -119,6 +116,31 @@ class Counter(ABC):
         """Return how much of each bucket *claim* asks for again when the bucket has gone."""
         return {}
 
+    @abstractmethod
+    def evict(self, at_most: int, spare: float) -> int:
+        """Look at up to *at_most* entries and forget those that memory can be spared of.
+
+        Return how many they were. What comes to *spare* is near its limit.
+        """
+
+    @abstractmethod
+    def forget(self, key: str) -> None:
+        """Forget what the window holds of *key*; what is reserved stays."""
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Assert the invariants."""
+
+
+class BucketCounter(Counter):
+    """Counts that are kept by themselves, bucket by bucket; also what changed since last taken."""
+
+    def __init__(self) -> None:
+        self._changes: dict[int, Entries] = {}
+
+    def parts(self) -> Iterator[tuple[str, "BucketCounter"]]:
+        yield "", self
+
     def take(self) -> list[Bucket]:
         """Return what was counted since the last call, oldest first."""
         changes, self._changes = self._changes, {}
@@ -133,15 +155,7 @@ class Counter(ABC):
     def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
         """Take what *take* or *whole* gave, in that order, into this empty counter."""
 
-    @abstractmethod
-    def evict(self, at_most: int, spare: float) -> int:
-        """Look at up to *at_most* entries and forget those that memory can be spared of.
-
-        Return how many they were. What comes to *spare* is near its limit.
-        """
-
     def forget(self, key: str) -> None:
-        """Forget what the window holds of *key*; what is reserved stays."""
         for number in self.timeline.open_numbers():
             if key in self.sums.held(number):
                 self._remove(number, key)
@@ -158,12 +172,8 @@ class Counter(ABC):
         for number in [number for number in self._changes if number < first]:
             del self._changes[number]
 
-    @abstractmethod
-    def _check(self) -> None:
-        """Assert the invariants."""
 
-
-class SumCounter(Counter):
+class SumCounter(BucketCounter):
     """Counts of messages, recipients or bytes."""
 
     _changes: dict[int, dict[str, int]]  # type: ignore[assignment]
@@ -241,7 +251,7 @@ class SumCounter(Counter):
         assert all(amount > 0 for amount in self._held.values())
 
 
-class DistinctCounter(Counter):
+class DistinctCounter(BucketCounter):
     """Counts of distinct members.
 
     What transactions hold is a union: a member that two of them hold, or that the window holds

@@ -4,11 +4,18 @@ What a key has is remembered for much longer than a window is: as long as a memb
 no first-time one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import inf
 
 from policyd.clock import WallTime
-from policyd.counting.counters import Bucket, Claim, Counter, DistinctCounter, Figures, SumCounter
+from policyd.counting.counters import (
+    BucketCounter,
+    Claim,
+    Counter,
+    DistinctCounter,
+    Figures,
+    SumCounter,
+)
 from policyd.counting.window import WindowSums
 
 
@@ -16,7 +23,6 @@ class FirstTimeCounter(Counter):
     """Counts of members that were not counted for *known_for* seconds before."""
 
     def __init__(self, window: float, known_for: float) -> None:
-        super().__init__()
         self._counted = SumCounter(window)
         self.known = DistinctCounter(known_for)
 
@@ -33,7 +39,7 @@ class FirstTimeCounter(Counter):
     def __len__(self) -> int:
         return len(self.known)
 
-    def parts(self) -> Iterator[tuple[str, Counter]]:
+    def parts(self) -> Iterator[tuple[str, BucketCounter]]:
         """Yield what is kept of the counter, each part with what its series is called by."""
         yield "", self._counted
         yield " known", self.known
@@ -67,20 +73,9 @@ class FirstTimeCounter(Counter):
         done = self._counted.tidy(now, at_most)
         return done + self.known.tidy(now, at_most - done)
 
-    def whole(self) -> list[Bucket]:
-        """Return all that the window holds, oldest first."""
-        return self._counted.whole()
-
-    def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
-        """Take what *take* or *whole* gave, in that order, into this empty counter."""
-        self._counted.restore(buckets, now)
-
     def forget(self, key: str) -> None:
         """Forget what the window holds of *key*; whom it knows it goes on knowing."""
         self._counted.forget(key)
-
-    def _remove(self, number: int, key: str) -> None:
-        raise NotImplementedError  # there are no buckets here but those of the two parts
 
     def evict(self, at_most: int, spare: float) -> int:
         """Look at up to *at_most* entries and forget those that memory can be spared of."""

@@ -16,6 +16,7 @@ from policyd.clock import Instant
 from policyd.config.problem import quoted
 from policyd.config.summary import sentence
 from policyd.counting.counters import Counter
+from policyd.service.admin_answers import moment_told
 from policyd.service.admin_request import Answer, Code, Command, CommandError, Request
 from policyd.service.metrics import Sources
 from policyd.service.walking import Walks
@@ -99,7 +100,12 @@ class Overview:
         last = self._sources.reloader.last
         if last is None:
             return None
-        return {"why": last.why, "good": last.is_good, "problems": list(last.problems)}
+        return {
+            **moment_told("when", last.when, self._engine.policy.time_zone),
+            "why": last.why,
+            "good": last.is_good,
+            "problems": list(last.problems),
+        }
 
     async def _limits(self, _: Request) -> Answer:
         told = []

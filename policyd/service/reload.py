@@ -13,13 +13,15 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from policyd.aup.policy import Policy
+from policyd.clock import Instant, WallTime
 from policyd.config.load import Loaded, Stamp, load, stamp
 from policyd.service.maillog import MailLog
 
 
 class Reloaded(NamedTuple):
-    """What came of a reload: whether the new rules are obeyed, and what is to be said of them."""
+    """What came of a reload, *when*: whether the new rules are obeyed, what is to be said of them."""
 
+    when: WallTime
     why: str
     is_good: bool
     problems: Sequence[str]
@@ -39,6 +41,7 @@ class Reloader:
         obey: Callable[[Policy, str], None],
         settled: Callable[[], None],
         log: MailLog,
+        now: Callable[[], Instant],
     ) -> None:
         self.is_good = True
         self._path = path
@@ -46,6 +49,7 @@ class Reloader:
         self._obey = obey
         self._settled = settled
         self._log = log
+        self._now = now
         self._busy = False
         self._asked: str | None = None
         self._waiting: list[Deferred[Reloaded]] = []  # for what comes of the next reload
@@ -92,12 +96,15 @@ class Reloader:
             self._watched = loaded.watched
             self._obey(loaded.policy, why)
             self.is_good = True
-        return Reloaded(why, self.is_good, [str(problem) for problem in loaded.problems])
+        return self._came_of(why, [str(problem) for problem in loaded.problems])
 
     def _failed(self, failure: Failure, why: str = "") -> Reloaded:
         self.is_good = False
         self._log.task_failed("reload", failure)
-        return Reloaded(why, is_good=False, problems=["policyd has a fault; its log says more"])
+        return self._came_of(why, ["policyd has a fault; its log says more"])
+
+    def _came_of(self, why: str, problems: Sequence[str]) -> Reloaded:
+        return Reloaded(self._now().wall, why, self.is_good, problems)
 
     def _go_on(self, _: object) -> None:
         self._busy = False

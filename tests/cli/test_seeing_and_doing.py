@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -116,10 +117,16 @@ def test_status(running: Running, run: Run) -> None:
     assert lines["requests"] == "RCPT 2 (DUNNO 2)"
     assert lines["incidents"] == "0 open"
     assert lines["reload"] == "none since the start"
+    before = time.time()
     process.send_signal(signal.SIGHUP)
     running.waits_for(lambda: running.logged("reloaded"))
     running.waits_for(lambda: told(run, "status")["reload"])
-    assert told(run, "status")["reload"] == {"why": "SIGHUP", "good": True, "problems": []}
+    reload = told(run, "status")["reload"]
+    assert before <= reload.pop("when_epoch") <= time.time()
+    when = reload.pop("when")
+    assert reload == {"why": "SIGHUP", "good": True, "problems": []}
+    said = f"{when[:10]} {when[11:16]} +00:00, SIGHUP: obeyed"
+    assert ["reload", said] in rows(run("status").out)
 
 
 def test_limits_and_top(running: Running, run: Run) -> None:
@@ -322,6 +329,7 @@ def test_reload(running: Running, run: Run) -> None:
     assert "'few' is no number" in err
     assert err.endswith("policyd: the old rules stay\n")
     assert told(run, "status")["reload"]["good"] is False
+    assert "command: FAILED, the old rules stay" in run("status").out
     assert len(running.logged("administered")) == 1
 
 
