@@ -8,7 +8,6 @@ How many distinct recipients and messages an incident has is counted like everyt
 windows of keyed hashes, under the id of the incident.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -23,6 +22,7 @@ from policyd.aup.event import (
     Suspended,
 )
 from policyd.aup.incident import Entry, Incident, Sample, Suspension, SuspensionKind
+from policyd.aup.incidents import Against, Incidents
 from policyd.aup.ladder_rules import DAY, Do, LadderRules
 from policyd.aup.policy import Limit
 from policyd.aup.series import Kept, Series
@@ -38,7 +38,6 @@ SERIES: Final = "ladder"
 LONGEST: Final = DAY
 """Seconds that an incident lasts at most."""
 
-MOST_INCIDENTS: Final = 100_000
 MOST_COUNTED: Final = 100_000
 """Recipients, and messages, of one incident or account that are told apart; more count no more."""
 
@@ -67,19 +66,22 @@ class Attempt(NamedTuple):
     used: int
     max: int
 
+    @property
+    def against(self) -> Against:
+        """Whom it is held against."""
+        return Against(self.account or self.domain, self.limit.id, self.observed)
+
 
 class Ladder:
     """Incidents, and the *suspensions* they lead to, under *rules*; ids come from *hasher*."""
 
     def __init__(self, rules: LadderRules, hasher: Hasher) -> None:
-        self.incidents: dict[str, Incident] = {}
+        self._record = Incidents()
+        self.incidents = self._record.by_id
         self.suspensions = Suspensions()
         self._hasher = hasher
-        self._open: dict[tuple[str, str, bool], Incident] = {}  # who was quiet longest is first
-        self._by_account: dict[str, list[Incident]] = defaultdict(list)
         self._counted = DistinctCounter(LONGEST)
         self._by_window: dict[float, DistinctCounter] = {}  # for extremes
-        self._changed: dict[str, Incident | None] = {}
         self._events: list[Event] = []
         self._now = WallTime(0.0)
         self.obey(rules)
@@ -93,32 +95,29 @@ class Ladder:
 
     def attempt(self, attempt: Attempt, now: WallTime) -> Incident:
         """Note *attempt*; return the incident that it belongs to."""
-        key = attempt.account or attempt.domain, attempt.limit.id, attempt.observed
-        incident = self._open.pop(key, None)
+        incident = self._record.open(attempt.against)
         if incident is not None and self._is_over(incident, now):
             self._close(incident, now)
             incident = None
         is_new = incident is None
         if incident is None:
             incident = self._opened(attempt, now)
-        self._open[key] = incident  # at the end again
         self._extend(incident, attempt, now)
+        self._record.extended(incident)
         if is_new:
             self._climb(incident, now)
         self._check_recipients(incident, attempt.members, now)
-        self._changed[incident.id] = incident
         return incident
 
     def open_for(self, attempt: Attempt, now: WallTime) -> Incident | None:
         """Return the incident that *attempt* would belong to; None if it would open one."""
-        who = attempt.account or attempt.domain
-        incident = self._open.get((who, attempt.limit.id, attempt.observed))
+        incident = self._record.open(attempt.against)
         return None if incident is None or self._is_over(incident, now) else incident
 
     def strikes(self, account: str, now: WallTime) -> int:
         """Return how many strikes are held against *account*."""
         since = max(now - self.rules.strikes_expire, self.suspensions.forgiven(account))
-        found = self._by_account.get(account, ())
+        found = self._record.of(account)
         return sum(1 for one in found if one.strike and one.opened > since)
 
     def take_effect(self, suspensions: Iterable[Suspension]) -> None:
@@ -143,7 +142,6 @@ class Ladder:
             self._step_back(now)
         self._now = now
         for incident in list(self._quiet(now)):
-            del self._open[incident.who, incident.limit, incident.observed]
             self._close(incident, now)
         self._events += map(Lifted, self.suspensions.end(now))
         done = self._forget(now, at_most)
@@ -168,18 +166,11 @@ class Ladder:
 
     def take_entries(self) -> list[Entry]:
         """Return the rows of ledgers that changed since the last call."""
-        changed, self._changed = self._changed, {}
-        rows = [
-            Entry(records.INCIDENTS, name, None) if one is None else one.entry()
-            for name, one in changed.items()
-        ]
-        return rows + self.suspensions.take_entries()
+        return self._record.take_entries() + self.suspensions.take_entries()
 
     def whole_entries(self) -> list[Entry]:
         """Return all rows."""
-        self._changed.clear()
-        rows = [incident.entry() for incident in self.incidents.values()]
-        return rows + self.suspensions.whole_entries()
+        return self._record.whole_entries() + self.suspensions.whole_entries()
 
     def restore(
         self, kept: Kept, rows: Mapping[str, Iterable[Mapping[str, Any]]], now: WallTime
@@ -188,12 +179,7 @@ class Ladder:
         for name, counter in self._counters():
             if (series := kept.get(name)) is not None:
                 counter.restore(series.buckets, now)
-        incidents = [records.incident(row) for row in rows.get(records.INCIDENTS, ())]
-        for incident in sorted(incidents, key=lambda one: one.opened):
-            self._take_in(incident)
-        for incident in sorted(incidents, key=lambda one: one.last):
-            if incident.closed is None:
-                self._open[incident.who, incident.limit, incident.observed] = incident
+        self._record.restore(rows.get(records.INCIDENTS, ()))
         self.suspensions.restore(rows.get(records.SUSPENSIONS, ()))
         self._step_back(now)
 
@@ -217,7 +203,6 @@ class Ladder:
         )
         if attempt.account and not attempt.observed:
             incident.strike = self.strikes(attempt.account, now) + 1
-        self._take_in(incident)
         return incident
 
     def _extend(self, incident: Incident, attempt: Attempt, now: WallTime) -> None:
@@ -249,14 +234,13 @@ class Ladder:
         )
 
     def _quiet(self, now: WallTime) -> Iterator[Incident]:
-        for incident in self._open.values():
+        for incident in self._record.longest_quiet():
             if now < incident.last + self.rules.quiet:
                 return  # those after it were extended later
             yield incident
 
     def _close(self, incident: Incident, now: WallTime) -> None:
-        incident.closed = now
-        self._changed[incident.id] = incident
+        self._record.close(incident, now)
         self._events.append(IncidentClosed(incident))
 
     def _is_told(self, incident: Incident) -> bool:
@@ -341,44 +325,20 @@ class Ladder:
         for window, counter in self._by_window.items():
             yield f"{SERIES} extremes in {window:.0f}", counter
 
-    def _take_in(self, incident: Incident) -> None:
-        self.incidents[incident.id] = incident
-        if incident.account:
-            self._by_account[incident.account].append(incident)
-
     def _forget(self, now: WallTime, at_most: int) -> int:
         """Forget incidents and suspensions that count no more."""
         longest = max((extreme.within for extreme in self.rules.extremes), default=0.0)
         before = now - max(self.rules.strikes_expire, longest, _LEAST_KEPT)
-        done = 0
-        while done < at_most and self.incidents:
-            oldest = next(iter(self.incidents.values()))
-            is_past = oldest.closed is not None and oldest.opened < before
-            if not is_past and len(self.incidents) <= MOST_INCIDENTS:
-                break
-            self._drop(oldest)
-            done += 1
+        done = self._record.forget(before, at_most)
         return done + self.suspensions.forget(before, at_most - done)
-
-    def _drop(self, incident: Incident) -> None:
-        del self.incidents[incident.id]
-        self._open.pop((incident.who, incident.limit, incident.observed), None)
-        if incident.account:
-            left = self._by_account[incident.account]
-            left.remove(incident)
-            if not left:
-                del self._by_account[incident.account]
-        self._changed[incident.id] = None
 
     def _step_back(self, now: WallTime) -> None:
         """Let nothing be of the future: the clock was stepped back."""
-        for incident in self.incidents.values():
-            incident.opened = min(incident.opened, now)
-            incident.last = min(incident.last, now)
+        self._record.step_back(now)
         self.suspensions.step_back(now)
 
     def _new_id(self, attempt: Attempt, now: WallTime) -> str:
-        who = attempt.account or attempt.domain
+        who = attempt.against.who
         count = 0
         while True:
             digest = self._hasher(f"incident {who} {attempt.limit.id} {now} {count}")
@@ -389,12 +349,7 @@ class Ladder:
 
     def _check(self) -> None:
         """Assert the invariants."""
-        for (who, limit, observed), incident in self._open.items():
-            assert (who, limit, observed) == (incident.who, incident.limit, incident.observed)
-            assert incident.closed is None
-            assert self.incidents[incident.id] is incident
-        accounts = [one for many in self._by_account.values() for one in many]
-        assert {one.id for one in accounts} == {n for n, i in self.incidents.items() if i.account}
+        self._record._check()
         self.suspensions._check()
         for _, counter in self._counters():
             counter._check()

@@ -137,7 +137,7 @@ class _Daemon:
         self._options = options
         self._log = log
         self._notifier = Notifier(os.environ, os.getpid())
-        self._reloader = Reloader(options.config, loaded, self._obey, self._settled, log, now)
+        self._reloader = Reloader(options.config, loaded, self._obey, self._settled, log, now=now)
         self.listening: list[str] = []
         self._ports: list[IListeningPort] = []
         self._flushing = False

@@ -19,7 +19,7 @@ from policyd.service.maillog import MailLog
 
 
 class Reloaded(NamedTuple):
-    """What came of a reload, *when*: whether the new rules are obeyed, what is to be said of them."""
+    """What came of a reload, *when*: whether the new rules are obeyed, what is to be said."""
 
     when: WallTime
     why: str
@@ -41,6 +41,7 @@ class Reloader:
         obey: Callable[[Policy, str], None],
         settled: Callable[[], None],
         log: MailLog,
+        *,
         now: Callable[[], Instant],
     ) -> None:
         self.is_good = True

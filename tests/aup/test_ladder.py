@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aup.building import DAY, HOUR, Desk, external, limit, policy, request
 
+from policyd.aup import incidents as incidents_module
 from policyd.aup import ladder as ladder_module
 from policyd.aup.address import Accounts
 from policyd.aup.event import (
@@ -862,8 +863,21 @@ def test_incidents_are_forgotten_when_they_count_no_more() -> None:
     assert site.incidents == []
 
 
+def test_an_open_incident_outlives_an_old_one_of_the_same_sender() -> None:
+    site = Site(ladder())
+    site.offend()
+    site.pass_time(30 * DAY - HOUR / 4)
+    site.offend()
+    (_, still_open) = site.incidents
+    site.pass_time(HOUR / 2)
+    assert site.incidents == [still_open]
+    site.offend()
+    assert site.incidents == [still_open]
+    site.engine._check()
+
+
 def test_the_number_of_incidents_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ladder_module, "MOST_INCIDENTS", 10)
+    monkeypatch.setattr(incidents_module, "MOST_INCIDENTS", 10)
     site = Site(ladder())
     for n in range(25):
         site.offend(f"user{n}")

@@ -45,7 +45,7 @@ class Metered:
         self.hooks = Hooks(self.clock, lambda: rules, self.log, self.now, lambda *_: None)  # type: ignore[arg-type, return-value]
         loaded: Any = SimpleNamespace(watched={})
         self.reloader = Reloader(
-            directory / "rules", loaded, lambda *_: None, lambda: None, self.log, self.now
+            directory / "rules", loaded, lambda *_: None, lambda: None, self.log, now=self.now
         )
         sources = Sources(
             engine=self.engine,
