@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from policyd.cli.admin_client import Answer, add_command, run
-from policyd.cli.tables import moment, shown, table
+from policyd.cli.tables import listing, moment, shown
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -84,8 +84,7 @@ def _exemptions(args: argparse.Namespace) -> int:
 
 
 def _listed(answer: Answer) -> Iterator[str]:
-    exemptions = answer["exemptions"]
-    yield from table(
+    yield from listing(
         ("Kind", "Name", "Since", "Until", "By", "Reason"),
         (
             (
@@ -96,10 +95,8 @@ def _listed(answer: Answer) -> Iterator[str]:
                 one["by"],
                 one["reason"],
             )
-            for one in exemptions
+            for one in answer["exemptions"]
         ),
+        "nothing is exempt by command",
+        answer["more"],
     )
-    if not exemptions:
-        yield "nothing is exempt by command"
-    if answer["more"]:
-        yield f"and {answer['more']} older ones"

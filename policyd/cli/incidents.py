@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from policyd.cli.admin_client import Answer, add_command, run
 from policyd.cli.suspensions import term
-from policyd.cli.tables import bold, exact, facts, moment, table
+from policyd.cli.tables import bold, exact, facts, listing, moment
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _incidents(args: argparse.Namespace) -> int:
 
 def _listed(answer: Answer) -> Iterator[str]:
     headers = ("ID", "Who", "Limit", "First", "Last", "Messages", "Recipients", "Strike", "State")
-    yield from table(
+    yield from listing(
         headers,
         (
             (
@@ -76,11 +76,9 @@ def _listed(answer: Answer) -> Iterator[str]:
             )
             for one in answer["incidents"]
         ),
+        "no incidents",
+        answer["more"],
     )
-    if not answer["incidents"]:
-        yield "no incidents"
-    if answer["more"]:
-        yield f"and {answer['more']} older ones"
 
 
 def _incident(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from policyd.cli.admin_client import Answer, add_command, run
+from policyd.cli.subject import add_subject
 from policyd.cli.suspensions import term
 from policyd.cli.tables import bold, facts, moment, shown, table
 
@@ -18,16 +19,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "strikes, incidents, suspensions and exemptions.",
         "policyd show alice@mail.example",
     )
-    parser.add_argument(
-        "subject",
-        metavar="ACCOUNT|DOMAIN|CLIENT",
-        help="without an @, and with a dot, it is a domain",
-    )
-    kind = parser.add_mutually_exclusive_group()
-    for name, what in (("account", "an account"), ("domain", "a domain"), ("client", "a client")):
-        kind.add_argument(
-            f"--{name}", dest="kind", action="store_const", const=name, help=f"it is {what}"
-        )
+    add_subject(parser, ("account", "domain", "client"))
     parser.set_defaults(run=_show)
 
 

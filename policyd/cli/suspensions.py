@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 
 from policyd.cli.admin_client import Answer, add_command, run
-from policyd.cli.tables import moment, shown, table
+from policyd.cli.subject import add_subject
+from policyd.cli.tables import listing, moment, shown
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "the rules only observe.",
         "policyd suspend alice@mail.example --for 24h --reason stolen",
     )
-    _add_subject(suspending)
+    add_subject(suspending, ("account", "domain"))
     suspending.add_argument(
         "--for",
         dest="lasts",
@@ -44,7 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "Lift every suspension of an account or a domain. Its strikes count no more.",
         "policyd unsuspend alice@mail.example --reason 'password changed'",
     )
-    _add_subject(lifting)
+    add_subject(lifting, ("account", "domain"))
     lifting.add_argument("--reason", required=True, metavar="TEXT", help="for the record")
     lifting.set_defaults(run=_unsuspend)
     listing = add_command(
@@ -68,20 +69,6 @@ def term(one: dict[str, Any]) -> str:
     if one["lifted"]:
         said += f"; lifted {moment(one['lifted'])} by {one['lifted_by']}: {one['lifted_why']}"
     return said
-
-
-def _add_subject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "subject", metavar="ACCOUNT|DOMAIN", help="without an @, and with a dot, it is a domain"
-    )
-    kind = parser.add_mutually_exclusive_group()
-    for name, what in (
-        ("account", "an account, though it looks like a domain"),
-        ("domain", "a domain"),
-    ):
-        kind.add_argument(
-            f"--{name}", dest="kind", action="store_const", const=name, help=f"it is {what}"
-        )
 
 
 def _suspend(args: argparse.Namespace) -> int:
@@ -114,8 +101,7 @@ def _suspensions(args: argparse.Namespace) -> int:
 
 
 def _listed(answer: Answer) -> Iterator[str]:
-    suspensions = answer["suspensions"]
-    yield from table(
+    yield from listing(
         ("Kind", "Who", "Since", "Until", "By", "Incident", "Reason"),
         (
             (
@@ -127,13 +113,11 @@ def _listed(answer: Answer) -> Iterator[str]:
                 one["incident"] or "-",
                 one["reason"],
             )
-            for one in suspensions
+            for one in answer["suspensions"]
         ),
+        "nobody is suspended",
+        answer["more"],
     )
-    if not suspensions:
-        yield "nobody is suspended"
-    if answer["more"]:
-        yield f"and {answer['more']} older ones"
 
 
 def _until(one: dict[str, Any]) -> str:

@@ -25,6 +25,16 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[
         yield bold(line) if number == 0 else line
 
 
+def listing(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], nothing: str, older: int
+) -> Iterator[str]:
+    """Yield the lines of a table, or *nothing*; and how many *older* ones are not in it."""
+    lines = list(table(headers, rows))
+    yield from lines or [nothing]
+    if older:
+        yield f"and {older} older ones"
+
+
 def facts(pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
     """Yield a line for each fact: its name, and what it is; the empty ones are left out."""
     known = [(name, shown(str(value))) for name, value in pairs if value]

@@ -10,16 +10,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from cli.commanding import Run, run_at
 from service.test_daemon import PATIENCE, RULES, Running
 
 from policyd.cli import admin_client
-from policyd.cli.main import main
 
 GREETING = b'{"policyd": "0.1.0", "protocol": 1}\n'
 ALICE = "alice@local.example"
@@ -30,15 +30,6 @@ COMMANDS = [
 ]
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "admin"
@@ -46,19 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("POLICYD_ADMIN", str(path))
-    monkeypatch.delenv("SUDO_USER", raising=False)
-
-    def run(command: str) -> Said:
-        try:
-            code = main(shlex.split(command))
-        except SystemExit as left:
-            code = int(left.code or 0)
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err
-        return Said(code, told.out, told.err)
-
-    return run
+    return run_at(path, capsys, monkeypatch)
 
 
 @contextmanager
@@ -299,7 +278,8 @@ def test_no_twisted_and_no_rules_are_imported(path: Path) -> None:
     ours = {name for name in done.stdout.split() if name.startswith(("policyd", "twisted", "yaml"))}
     assert ours == {
         *("policyd", "policyd.cli", "policyd.cli.main", "policyd.cli.admin_client"),
-        *("policyd.cli.incidents", "policyd.cli.suspensions", "policyd.cli.tables"),
+        *("policyd.cli.incidents", "policyd.cli.suspensions", "policyd.cli.subject"),
+        "policyd.cli.tables",
     }
 
 

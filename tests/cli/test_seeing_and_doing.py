@@ -4,22 +4,20 @@ import json
 import os
 import re
 import select
-import shlex
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from cli.commanding import Run, run_at
 from service.test_daemon import PATIENCE, Running
-
-from policyd.cli.main import main
 
 ALICE = "alice@local.example"
 RULES = """\
@@ -43,15 +41,6 @@ state: {directory: /nowhere, snapshot_every: 1h}
 """
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     with ExitStack() as undo:
@@ -64,19 +53,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def run(
     running: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Run:
-    monkeypatch.setenv("POLICYD_ADMIN", str(running.admin))
-    monkeypatch.delenv("SUDO_USER", raising=False)
-
-    def run(command: str) -> Said:
-        try:
-            code = main(shlex.split(command))
-        except SystemExit as left:
-            code = int(left.code or 0)
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err
-        return Said(code, told.out, told.err)
-
-    return run
+    return run_at(running.admin, capsys, monkeypatch)
 
 
 def start(running: Running) -> "subprocess.Popen[bytes]":
