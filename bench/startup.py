@@ -2,7 +2,7 @@
 
 To be measured in a plain install, as the finder of an editable one takes longer than all the rest:
 
-    python3 -m venv /tmp/p && /tmp/p/bin/pip install . && /tmp/p/bin/python bench/startup.py
+    python3 -m venv plain && plain/bin/pip install . && plain/bin/python bench/startup.py
 """
 
 import statistics

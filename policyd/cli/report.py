@@ -79,8 +79,10 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield f"{moment(answer['since'])} to {moment(answer['until'])} ({days:.3g} days)"
     if answer["mode"] == "observe":
         yield from _wrapped("The rules only observe: no limit refuses anything.")
-    yield from _refusals("Refused", answer["refused"])
-    yield from _refusals("Would have been refused by limits that observe", answer["would_refuse"])
+    yield from _refusals("Refused", answer["refused"], "message")
+    # a message that several limits would have refused is one under each of them
+    would = "Would have been refused by limits that observe"
+    yield from _refusals(would, answer["would_refuse"], "refusal")
     yield from _incidents(answer["incidents"])
     yield from _suspensions(answer["suspensions"])
     yield from _near(answer)
@@ -91,10 +93,8 @@ def _lines(answer: Answer) -> Iterator[str]:
     )
 
 
-def _refusals(title: str, told: dict[str, Any]) -> Iterator[str]:
-    yield from _titled(
-        title, _number(told["messages"], "message") if told["messages"] else "nothing"
-    )
+def _refusals(title: str, told: dict[str, Any], noun: str) -> Iterator[str]:
+    yield from _titled(title, _number(told["messages"], noun) if told["messages"] else "nothing")
     if not told["messages"]:
         return
     yield "  Messages  Recipients  Senders  by"

@@ -2,11 +2,16 @@
 
 import argparse
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
 from policyd.cli.admin_client import Answer, add_command, run
 from policyd.cli.subject import add_subject
 from policyd.cli.suspensions import term
 from policyd.cli.tables import bold, facts, moment, shown, table
+
+_MOST_KEYS = 5
+"""Keys of one limit that are shown; with recipients among them there may be hundreds."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -41,7 +46,7 @@ def _told(answer: Answer) -> Iterator[str]:
             *(("exempt", f"by rule: {one}") for one in answer["exempt_by_rule"]),
         )
     )
-    usage = answer["usage"]
+    by_limit = [list(many) for _, many in groupby(answer["usage"], key=itemgetter("limit"))]
     yield from table(
         ("Limit", "Used", "Max", "Key"),
         (
@@ -51,10 +56,14 @@ def _told(answer: Answer) -> Iterator[str]:
                 "-" if one["max"] is None else one["max"],
                 " ".join(one["key"]),
             )
-            for one in usage
+            for many in by_limit
+            for one in many[:_MOST_KEYS]
         ),
     )
-    if not usage:
+    for many in by_limit:
+        if len(many) > _MOST_KEYS:
+            yield f"and {len(many) - _MOST_KEYS} more of {many[0]['limit']}"
+    if not by_limit:
         yield "nothing is counted"
 
 

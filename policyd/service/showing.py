@@ -9,6 +9,7 @@ from policyd.aup.holders import is_client, key_of, maximum, values
 from policyd.aup.incident import Incident
 from policyd.clock import Instant
 from policyd.config.names import account_flaw, plain_domain_flaw
+from policyd.config.problem import quoted
 from policyd.service.admin_answers import grant_told, incident_told, suspension_told
 from policyd.service.admin_names import checked, network
 from policyd.service.admin_request import Answer, Code, Command, CommandError, Request
@@ -56,15 +57,16 @@ class Showing:
         ]
         grants = [one for one in self._engine.grants.by_id.values() if one.name == name]
         fields = {
-            "kind": kind,
-            "name": name,
-            "strikes": ladder.strikes(name, now) if kind == "account" else None,
             "incidents": [incident_told(one, zone) for one in incidents[-_MOST_INCIDENTS:]],
             "suspensions": [suspension_told(one, now, zone) for one in suspensions],
             "exemptions": [grant_told(one, zone) for one in grants],
             "exempt_by_rule": self._rules_for(kind, name),
         }
-        return Answer(fields, "usage", usage)
+        if not usage and not any(fields.values()):
+            # a mistake in the name would look just like a sender who has done nothing
+            raise CommandError(Code.NO_SUCH, f"nothing is known of {kind} {quoted(name)}")
+        strikes = ladder.strikes(name, now) if kind == "account" else None
+        return Answer({"kind": kind, "name": name, "strikes": strikes, **fields}, "usage", usage)
 
     async def _usage(self, kind: str, name: str) -> Sequence[Mapping[str, Any]]:
         engine = self._engine

@@ -149,7 +149,7 @@ Refused: 7 messages
                         er-with-a-long-name.example, suspension
   and 23 more senders
 
-Would have been refused by limits that observe: 1 message
+Would have been refused by limits that observe: 1 refusal
   Messages  Recipients  Senders  by
          1           9        1  gone
 

@@ -177,8 +177,17 @@ def test_show(running: Running, run: Run) -> None:
     client = told(run, "show 192.0.2.9")
     assert [(one["limit"], one["key"]) for one in client["usage"]] == [("hosts", ["192.0.2.0/24"])]
     assert told(run, "show 192.0.0.0/16")["usage"] == client["usage"]
-    assert told(run, "show 198.51.100.1")["usage"] == []
-    assert "nothing is counted" in run("show 198.51.100.1").out
+    for number in range(7):
+        given = {"client_address": f"203.0.{number}.1", "recipient": "x@away.example"}
+        end = {"sasl_username": f"carl{number}", "recipient_count": "1"}
+        running.ask(f"d{number}", "END-OF-MESSAGE", **end, **given)
+    shown = rows(run("show 203.0.0.0/16").out)
+    assert [row[0] for row in shown[2:]] == [*["hosts"] * 5, "and 2 more of hosts"]
+    assert len(told(run, "show 203.0.0.0/16")["usage"]) == 7
+    for name in ("198.51.100.1", "nobody", "other.example"):
+        code, out, err = run(f"show {name}")
+        assert (code, out) == (4, "")
+        assert "nothing is known of" in err
     assert run("show 192.0.2.9/24").code == 2
     assert run("show 'a b@x'").code == 2
 
