@@ -69,6 +69,11 @@ class Explained:
     recipients: int
     size: int
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it does not pass; what passes, held or warned of, has no status."""
+        return bool(self.verdict.status)
+
 
 def explain(
     live: Deciding, requests: Sequence[Request], hosts: Iterable[str], now: Instant

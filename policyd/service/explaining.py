@@ -52,7 +52,8 @@ class Explaining:
             raise CommandError(Code.USAGE, "requests are missing")
         if len({one["instance"] for one in asked}) > 1:
             raise CommandError(Code.USAGE, "the requests are not all of one instance")
-        found = explain(self._engine, asked, dict.fromkeys(self._hosts()), self._now())
+        hosts = dict.fromkeys(self._hosts())
+        found = _asked_about(explain(self._engine, asked, hosts, self._now()))
         telling = _Telling(self._engine, self._now(), request.has("buckets"))
         last = found[-1]
         fields = {
@@ -60,7 +61,7 @@ class Explaining:
             "domain": last.facts.domain,
             "logged_in": last.facts.authenticated,
             "client_address": last.facts.client_address,
-            **telling.suspension(last),
+            **telling.suspension(found),
             "exemptions": [f"{one.match}: {one.reason}" for one in last.exemptions],
             "answer": telling.words(last),
         }
@@ -81,6 +82,14 @@ class Explaining:
             if one.stage is Stage.END_OF_MESSAGE and not one["size"]:
                 one = PolicyRequest({**attributes, "size": str(bytes_)})
             yield one
+
+
+def _asked_about(found: Sequence[Explained]) -> Sequence[Explained]:
+    """Return what Postfix gets to: there is no message where each recipient was refused."""
+    at_rcpt = [one for one in found if one.request.stage is Stage.RCPT]
+    if at_rcpt and all(one.is_refusal for one in at_rcpt):
+        return at_rcpt
+    return found
 
 
 def _runs(found: Iterable[Explained]) -> Iterator[tuple[Explained, int]]:
@@ -108,13 +117,14 @@ class _Telling:
         said = reply(one.verdict, one.request.stage or Stage.END_OF_MESSAGE)
         return said.decode("ascii").strip().removeprefix("action=")
 
-    def suspension(self, one: Explained) -> Mapping[str, Any]:
+    def suspension(self, found: Sequence[Explained]) -> Mapping[str, Any]:
         """Return what there is to tell of the suspension of the sender."""
-        if one.suspension is None:
+        suspension = found[-1].suspension
+        if suspension is None:
             return {"suspension": None}
-        told = suspension_told(one.suspension, self.now.wall, self.zone)
-        blocks = one.why.endswith("is suspended")
-        spares = "" if blocks else suspension_spares(one.suspension, self.engine.policy)
+        told = suspension_told(suspension, self.now.wall, self.zone)
+        blocks = any(one.why.endswith("is suspended") for one in found)
+        spares = "" if blocks else suspension_spares(suspension, self.engine.policy)
         return {"suspension": {**told, "refuses": blocks, "spares": spares}}
 
     def step(self, run: tuple[Explained, int]) -> Mapping[str, Any]:

@@ -235,8 +235,16 @@ def test_explain_says_what_is_in_the_way(running: Running, run: Run) -> None:
     assert "no account: nobody has logged in" in nobody
     run("suspend alice --reason stolen")
     out = run("explain --account alice --recipients 1").out
-    assert re.search("suspended +mailbox alice@local.example, by .*: stolen", out)
+    assert re.search("suspended +mailbox alice@local.example, by .*: stolen\n", out)
     assert "because mailbox alice@local.example is suspended" in out
+    for to, stages in (("2", ["RCPT"]), ("postmaster@local.example", ["RCPT", "END-OF-MESSAGE"])):
+        alice = told(run, f"explain --account alice --recipients {to}")
+        assert [one["stage"] for one in alice["steps"]] == stages
+        assert alice["suspension"]["refuses"] is (to == "2")
+        assert alice["answer"].startswith("REJECT" if to == "2" else "DUNNO")
+    half = told(run, "explain --account alice --recipients postmaster@local.example,x@y.example")
+    assert half["suspension"]["refuses"] is True
+    assert half["answer"] == "DUNNO"
 
 
 def test_explain_what_was_recorded(running: Running, run: Run, tmp_path: Path) -> None:
