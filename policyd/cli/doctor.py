@@ -13,7 +13,7 @@ from typing import Final
 
 from policyd.cli.admin_client import FailedError, add_command, ask
 from policyd.cli.reach import reach
-from policyd.cli.tables import bold, shown
+from policyd.cli.tables import bold, number_of, shown
 from policyd.doctor.counts import Counts, faults_of, told
 from policyd.doctor.fault import Fault, Place, Weight
 from policyd.doctor.postfix import Postfix, Printed, read
@@ -185,7 +185,7 @@ def _said(daemon: _Daemon) -> Iterator[str]:
     counts = daemon.counts
     yield (
         f"policyd listens on {' and '.join(daemon.listening)}; in {told(counts.up)} it was asked "
-        f"about {counts.rcpt} recipients and {counts.end} messages"
+        f"about {number_of(counts.rcpt, 'recipient')} and {number_of(counts.end, 'message')}"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from policyd.cli.admin_client import Answer, add_command, run
 from policyd.cli.suspensions import term
-from policyd.cli.tables import bold, exact, facts, listing, moment
+from policyd.cli.tables import bold, exact, facts, listing, moment, number_of
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
@@ -118,13 +118,9 @@ def _state(one: dict[str, Any]) -> str:
 
 
 def _attempted(one: dict[str, Any]) -> str:
-    messages = _number(one["messages"], "message")
-    recipients = _number(one["recipients"], "external recipient")
-    return f"{messages} to {recipients}, {_number(one['attempts'], 'refusal')}"
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    messages = number_of(one["messages"], "message")
+    recipients = number_of(one["recipients"], "external recipient")
+    return f"{messages} to {recipients}, {number_of(one['attempts'], 'refusal')}"
 
 
 def _size(size: int) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from textwrap import wrap
 
 from policyd.cli.admin_client import Answer, add_command, run
-from policyd.cli.tables import moment, shown
+from policyd.cli.tables import moment, number_of, shown
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def _mail(recipient: str | None, answer: Answer) -> Iterator[str]:
 
 def _in_short(answer: Answer) -> str:
     refused, begun = answer["refused"]["messages"], answer["suspensions"]["begun"]
-    told = f"{_number(refused, 'message')} refused"
+    told = f"{number_of(refused, 'message')} refused"
     if answer["mode"] == "observe":
-        told = f"{_number(answer['would_refuse']['messages'], 'refusal')} only observed"
+        told = f"{number_of(answer['would_refuse']['messages'], 'refusal')} only observed"
     return f"{told}, {begun} suspended" if begun else told
 
 
@@ -94,7 +94,7 @@ def _lines(answer: Answer) -> Iterator[str]:
 
 
 def _refusals(title: str, told: dict[str, Any], noun: str) -> Iterator[str]:
-    yield from _titled(title, _number(told["messages"], noun) if told["messages"] else "nothing")
+    yield from _titled(title, number_of(told["messages"], noun) if told["messages"] else "nothing")
     if not told["messages"]:
         return
     yield "  Messages  Recipients  Senders  by"
@@ -109,18 +109,18 @@ def _refusals(title: str, told: dict[str, Any], noun: str) -> Iterator[str]:
         yield from _row(f"{one['messages']:10}  {one['recipients']:10}", f"{one['sender']}, {by}")
     unnamed = told["senders"] - len({one["sender"] for one in told["top"]})
     if unnamed > 0:
-        yield f"  and {_number(unnamed, 'more sender')}"
+        yield f"  and {number_of(unnamed, 'more sender')}"
 
 
 def _incidents(told: dict[str, Any]) -> Iterator[str]:
-    opened = _number(told["opened"], "was", "were")
+    opened = number_of(told["opened"], "was", "were")
     said = f"{opened} opened" if told["opened"] else "none was opened"
     if told["observed"]:
         said += f", {told['observed']} only observed"
     yield from _titled("Incidents", f"{said}; {told['open']} not over")
     for one in told["newest"]:
         who = one["account"] or one["domain"]
-        figures = _number(one["messages"], "message")
+        figures = number_of(one["messages"], "message")
         observed = " (observed)" if one["observed"] else ""
         yield from _row(
             f"  {one['id']}  {moment(one['opened'])[:16]}",
@@ -173,7 +173,3 @@ def _row(figures: str, text: str) -> Iterable[str]:
 
 def _wrapped(text: str) -> Iterable[str]:
     return wrap(shown(text), _WIDTH)
-
-
-def _number(number: int, one: str, several: str = "") -> str:
-    return f"{number} {one}" if number == 1 else f"{number} {several or f'{one}s'}"

@@ -55,6 +55,11 @@ def exact(iso: str | None) -> str:
     return f"{iso[:10]} {iso[11:19]} {iso[19:]}" if iso else ""
 
 
+def number_of(number: int, one: str, several: str = "") -> str:
+    """Return how many there are, in words: *one*, or *several* (by default with an s)."""
+    return f"{number} {one}" if number == 1 else f"{number} {several or f'{one}s'}"
+
+
 def bold(text: str) -> str:
     """Return *text*, in bold type where that is wanted and possible."""
     if "NO_COLOR" in os.environ or not sys.stdout.isatty():
