@@ -76,6 +76,7 @@ def faults_of(counts: Counts) -> Iterator[Fault]:
                 "# dovecot; or let the webmail log in as its user",
                 "smtpd_authorized_xclient_hosts = 127.0.0.1, [::1]",
             ),
+            Weight.HINT,  # a site that has a webmail and nothing else is well
         )
 
 

@@ -273,6 +273,7 @@ def test_inherited_sockets_are_served_instead_of_the_default(running: Running) -
         port = tcp.getsockname()
         assert running.mail("a", port) == "DUNNO"
         assert running.mail("b", running.socket) == "DUNNO"
+        running.waits_for(lambda: running.logged("started"))
         (started,) = running.logged("started")
         assert f"listen=tcp:127.0.0.1:{port[1]},unix:{running.socket}" in started
         running.stop(process)
