@@ -1,0 +1,127 @@
+"""The milter on the wire: the pure parser and session, joined to a transport."""
+
+import socket
+from collections.abc import Callable
+from typing import Any, Final, Generic
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from policyd.protocol.milter import Event, MilterParser
+from policyd.protocol.milter_reply import Answer
+from policyd.protocol.milter_session import MilterMessage, MilterSession, SinkT
+from policyd.service.maillog import MailLog
+
+MOST_CONNECTIONS: Final = 1000
+"""One for each SMTP session; Postfix has 100 at a time, unless it is told otherwise."""
+
+
+@implementer(IPushProducer)
+class MilterServer(Protocol):
+    """One connection of Postfix's, for one SMTP session.
+
+    It is never closed for being idle: Postfix says nothing while its client says nothing. As a
+    producer it stops reading while the peer does not read its replies.
+    """
+
+    factory: "MilterService[Any]"
+    transport: Any  # TCP's or UNIX's; Twisted has no one interface for what both can do
+
+    def __init__(self, session: MilterSession[Any]) -> None:
+        self._parser = MilterParser()
+        self._session = session
+        self._is_tcp = False
+
+    def connectionMade(self) -> None:
+        """Prepare for a peer that may vanish without a word."""
+        if not isinstance(self.transport.getPeer(), UNIXAddress):
+            self._is_tcp = True
+            self.transport.setTcpKeepAlive(True)
+            self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        self.factory.servers.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer the events that *data* completes."""
+        replies = [self._answer(event) for event in self._parser.feed(data)]
+        if reply := b"".join(replies):
+            self.transport.write(reply)
+        if self._parser.error is not None:
+            self.factory.log.bad_request(_name(self.transport.getPeer()), self._parser.error)
+            self.close()
+        elif self._session.is_over:
+            self.close()
+        elif self._is_tcp:
+            # Postfix sends a small packet only when the last one is acknowledged, which the kernel
+            # would put off by 40 ms as there is no reply to send it with; it forgets this soon
+            self.transport.getHandle().setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        """Let go of the message."""
+        self.factory.servers.discard(self)
+
+    def close(self) -> None:
+        """Answer nothing further; what was answered is still sent."""
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def pauseProducing(self) -> None:
+        """Read no more."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Do nothing: the connection is gone."""
+
+    def _answer(self, event: Event) -> bytes:
+        return self.factory.answer(self._session, event)
+
+
+class MilterService(ServerFactory, Generic[SinkT]):
+    """All milter connections: *sink* makes what takes a message's content, *decide* answers it."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        sink: Callable[[], SinkT],
+        decide: Callable[[MilterMessage[SinkT]], Answer],
+        log: MailLog,
+    ) -> None:
+        self.log = log
+        self.servers: set[MilterServer] = set()
+        self._sink = sink
+        self._decide = decide
+
+    def buildProtocol(self, addr: IAddress | None) -> MilterServer | None:  # type: ignore[override]
+        """Return what serves the connection from *addr*; with None it is closed."""
+        if len(self.servers) >= MOST_CONNECTIONS:
+            self.log.bad_request(_name(addr), f"more than {MOST_CONNECTIONS} milter connections")
+            return None
+        server = MilterServer(MilterSession(self._sink, self._decide))
+        server.factory = self
+        return server
+
+    def answer(self, session: MilterSession[SinkT], event: Event) -> bytes:
+        """Return the reply to *event*; our own faults end here, and mail flows."""
+        try:
+            return session.take(event)
+        except Exception:  # noqa: BLE001 - the one place
+            name = f"milter {session.queue_id}".rstrip()
+            self.log.task_failed(name, Failure())  # type: ignore[no-untyped-call]
+            return session.give_up(event)
+
+    def close(self) -> None:
+        """Close all connections, so that nothing more is decided."""
+        for server in tuple(self.servers):
+            server.close()
+
+
+def _name(peer: object) -> str:
+    return "unix" if isinstance(peer, UNIXAddress) else f"{peer.host}:{peer.port}"  # type: ignore[attr-defined]
