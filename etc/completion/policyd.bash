@@ -18,7 +18,7 @@ _policyd() {
         case $command in
             serve) options="--admin --config --help --listen --log-level --metrics --state -h" files="--config --state --admin" ;;
             check) options="--help -h" ;;
-            doctor) options="--help --json --postconf --postfix-config --socket -h" files="--socket --postfix-config --postconf" ;;
+            doctor) options="--help --json --milter --postconf --postfix-config --socket -h" files="--socket --postfix-config --postconf" ;;
             schema) options="--help -h" ;;
             state) options="--help -h" words="dump verify restore forget" ;;
             notice) options="--help -h" words="preview" ;;

@@ -16,6 +16,7 @@ from policyd.cli.reach import reach
 from policyd.cli.tables import bold, number_of, shown
 from policyd.doctor.counts import Counts, faults_of, told
 from policyd.doctor.fault import Fault, Place, Weight
+from policyd.doctor.milters import Milters
 from policyd.doctor.postfix import Postfix, Printed, read
 from policyd.doctor.wiring import Wiring
 
@@ -63,6 +64,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="DIR",
         help="the directory of main.cf and master.cf (default: Postfix's own)",
     )
+    parser.add_argument(
+        "--milter",
+        metavar="ADDR",
+        action="append",
+        help="where policyd takes content, as in serve --milter; repeat for more",
+    )
     parser.add_argument("--postconf", metavar="PATH", help="the program postconf")
     parser.set_defaults(run=run)
 
@@ -87,9 +94,14 @@ def run(args: argparse.Namespace) -> int:
         return _NOTHING_ASKED
     if postfix is not None:
         wiring = _wiring(postfix, daemon)
+        milters = Milters(
+            wiring.everyone, postfix.main, wiring.queue, map(_real, args.milter or ())
+        )
         user = postfix.main.value("mail_owner") or "postfix"
-        faults.extend(wiring.faults({one: reach(one, user) for one in wiring.targets()}))
-        checked.extend(wiring.checked())
+        targets = wiring.targets() | milters.targets()
+        reached = {one: reach(one, user) for one in targets}
+        faults.extend((*wiring.faults(reached), *milters.faults(reached)))
+        checked.extend((*wiring.checked(), *milters.checked()))
     if daemon is not None:
         faults.extend(faults_of(daemon.counts))
     faults.sort(key=lambda fault: fault.weight is Weight.HINT)

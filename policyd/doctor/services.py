@@ -24,7 +24,7 @@ def option_faults(listener: Listener, ask: Ask) -> Iterator[Fault]:
     timeout = _option(listener, ask, "timeout")
     once = _option(listener, ask, "try_limit") in {"0", "1"}
     bad_action = _bad_action(action)
-    is_slow = _seconds(timeout) > MOST_PATIENCE
+    is_slow = seconds(timeout) > MOST_PATIENCE
     changes = {
         **({"timeout": "5s"} if is_slow else {}),
         **({"default_action": "DUNNO"} if bad_action else {}),
@@ -140,7 +140,8 @@ def _option(listener: Listener, ask: Ask, name: str) -> str:
     return listener.value(f"smtpd_policy_service_{name}") if given is None else given
 
 
-def _seconds(time: str) -> float:
+def seconds(time: str) -> float:
+    """Return a span of *time* as Postfix writes it; 0 for what is none."""
     found = re.fullmatch(r"(\d+)([smhdw]?)", time.strip().lower())
     return int(found[1]) * _UNITS[found[2]] if found else 0.0
 

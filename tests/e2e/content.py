@@ -1,6 +1,7 @@
 """A Postfix that shows its mail to a milter as well, and what that milter sees."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +14,11 @@ from .waiting import PATIENCE, wait_until
 
 PROGRAM = Path(__file__).with_name("milter_program.py")
 
-LISTENERS = ("content", "content_tcp", "both", "old", "trimmed", "chrooted", "idle")
-"""Listeners of their own; what they are for is in MASTER."""
+LISTENERS = (
+    *("content", "content_tcp", "both", "old", "chrooted", "hanging"),
+    *("trimmed", "data_macros", "end_of_header_macros", "end_of_data_macros"),
+)
+"""Listeners of their own; what they are for is in MASTER, or below."""
 
 PORTS = (*LISTENERS, "milter", "second")
 
@@ -32,11 +36,15 @@ MASTER = """
 127.0.0.1:{both} inet n - n - - smtpd
     -o {{ smtpd_milters = unix:policyd/milter, inet:127.0.0.1:{second} }}
 127.0.0.1:{old} inet n - n - - smtpd -o milter_protocol=2
-127.0.0.1:{trimmed} inet n - n - - smtpd -o milter_mail_macros= -o milter_end_of_data_macros=
-    -o milter_rcpt_macros= -o milter_data_macros= -o milter_end_of_header_macros=
 127.0.0.1:{chrooted} inet n - y - - smtpd
-127.0.0.1:{idle} inet n - n - - smtpd -o smtpd_milters=
+127.0.0.1:{hanging} inet n - n - - smtpd -o smtpd_end_of_data_restrictions=
+    -o smtpd_recipient_restrictions=permit
+    -o {{ smtpd_milters = {{ unix:policyd/milter, connect_timeout=1s, command_timeout=1s,
+        content_timeout=1s, default_action=accept }} }}
 """
+
+MACROS = ("mail", "rcpt", "data", "end_of_header", "end_of_data")
+"""The events whose macros name the message, or who sends it."""
 
 
 def add_milters(postfix: PrivatePostfix, ports: dict[str, int]) -> None:
@@ -48,7 +56,12 @@ def add_milters(postfix: PrivatePostfix, ports: dict[str, int]) -> None:
     pickup = "cleanup -o max_use=100"
     assert master.count(pickup) == 1
     master = master.replace(pickup, f"{pickup} -o non_smtpd_milters=unix:policyd/milter")
-    (conf / "master.cf").write_text(master + MASTER.format(**ports), encoding="utf-8")
+    master += MASTER.format(**ports)
+    for name in ("trimmed", "data_macros", "end_of_header_macros", "end_of_data_macros"):
+        empty = [f"milter_{event}_macros" for event in MACROS if name != f"{event}_macros"]
+        options = "".join(f" -o {parameter}=" for parameter in empty)
+        master += f"127.0.0.1:{ports[name]} inet n - n - - smtpd{options}\n"
+    (conf / "master.cf").write_text(master, encoding="utf-8")
 
 
 class Milter:
@@ -82,6 +95,10 @@ class Milter:
         process.wait(PATIENCE)
         reader.join(PATIENCE)
         self._process = self._reader = None
+
+    def freeze(self) -> None:
+        """Make it hang: it keeps its connections and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         with process.stdout as told:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -315,6 +316,63 @@ def test_names_are_expanded_as_postconf_does(doctor: Doctor) -> None:
     assert {name: main.value(name) for name in expected} == {
         name: value.strip() for name, value in expected.items()
     }
+
+
+# the content
+
+
+MILTER = "smtpd_milters = { unix:policyd/milter, content_timeout=10s, default_action=accept }"
+QUICK = ("milter_connect_timeout = 5s", "milter_command_timeout = 5s")
+CLOSED = "authorized_submit_users = root"
+NOT_HERE = "    -o smtpd_milters=\n"
+
+
+@pytest.fixture
+def milter(doctor: Doctor) -> Iterator[None]:
+    path = doctor.socket.with_name("milter")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        path.chmod(0o666)
+        yield
+    path.unlink()
+
+
+@pytest.mark.usefixtures("milter")
+def test_a_milter_has_no_fault(doctor: Doctor) -> None:
+    back = "    -o syslog_name=postfix/reinject\n"
+    master = changed(master_snippet(), back, back + NOT_HERE, 1)
+    world = WORLD + NOT_HERE
+
+    found = doctor.found(doctor.main(MILTER, *QUICK, CLOSED), world + master)
+
+    assert {fault["code"] for fault in found["faults"]} <= {"nothing-asked"}
+    assert any("shows content to unix:policyd/milter" in line for line in found["checked"])
+
+
+@pytest.mark.usefixtures("milter")
+def test_a_milter_by_postfixs_own_defaults(doctor: Doctor) -> None:
+    # on all ports, as main.cf has it for all
+    assert doctor.codes(doctor.main("smtpd_milters = unix:policyd/milter"), master_snippet()) == {
+        *("milter-default-action", "milter-timeout", "milter-not-here", "milter-sendmail"),
+    }
+
+
+def test_a_milter_that_is_not_there(doctor: Doctor) -> None:
+    main = doctor.main(MILTER, *QUICK, CLOSED, "milter_data_macros =")
+
+    assert doctor.codes(main, master_snippet()) == {
+        *("milter-no-socket", "milter-not-here"),
+    }
+
+
+def test_a_milter_that_nobody_names(doctor: Doctor) -> None:
+    doctor.found(doctor.main(CLOSED), master_snippet())
+    told = diagnosed(
+        *(doctor.directory / "conf", doctor.daemon.admin),
+        *("--milter", "unix:/run/policyd/milter", "--json"),
+    ).found
+    assert "milter-missing" in {fault["code"] for fault in told["faults"]}
 
 
 # the daemon's own counts, with mail through a real Postfix

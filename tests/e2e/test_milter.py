@@ -366,6 +366,15 @@ def test_mail_flows_when_the_milter_is_away(scene: Scene) -> None:
     assert scene.delivered() == [(A,)]
 
 
+def test_mail_flows_past_a_milter_that_hangs(scene: Scene) -> None:
+    session = scene.connect("hanging")
+    session.envelope(ALICE, [A])
+    scene.milter.freeze()
+    assert session.data(message(300)).passed
+    assert scene.connect("hanging").send(ALICE, [B], message(300)).passed
+    assert scene.delivered() == [(A,), (B,)]
+
+
 @pytest.mark.parametrize("when", ["before a message", "in a message", "in the content"])
 def test_a_milter_that_dies_and_comes_back(scene: Scene, when: str) -> None:
     session = scene.connect()
@@ -417,6 +426,12 @@ def test_without_the_macros_there_is_no_name_for_it(scene: Scene) -> None:
     assert scene.connect("trimmed").send(ALICE, [A], message(300)).passed
     shown = scene.milter.message()
     assert (shown["message"], shown["sasl_username"]) == ("", "")
+
+
+@pytest.mark.parametrize("event", ["data", "end_of_header", "end_of_data"])
+def test_one_list_of_macros_is_enough_for_the_name(scene: Scene, event: str) -> None:
+    assert scene.connect(f"{event}_macros").send(ALICE, [A], message(300)).passed
+    assert scene.milter.message()["message"]
 
 
 def test_another_milter_behind_ours(scene: Scene) -> None:
