@@ -9,8 +9,9 @@ The rules:
 - A packet has a cap: beyond it, or when it is not made as its command wants it, the peer is not
   Postfix and the connection is closed.
 
-The plan: a pure object is fed chunks of any size and gives the events that they complete. A packet
-is looked at once its last byte is there, and not before; so the time is linear in the bytes.
+The plan: a pure object is fed chunks of any size and gives the events that they complete. What
+begins a packet waits, and is looked at again only when its length, and then its last byte, is
+there; so the time is linear in the bytes, however they arrive.
 """
 
 import struct
@@ -153,10 +154,11 @@ class MilterParser:
     parsed, and the connection is to be closed.
     """
 
-    __slots__ = ("_buffer", "error")
+    __slots__ = ("_buffer", "_wanted", "error")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._wanted = _LENGTH.size  # bytes in the buffer, to get on
         self.error: str | None = None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -164,32 +166,41 @@ class MilterParser:
         events: list[Event] = []
         if self.error is not None:
             return events
-        self._buffer += data
-        with memoryview(self._buffer) as view:
-            start, self.error = _read(view, events)
-        del self._buffer[:start]
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._wanted:
+                return events
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        start = 0
+        try:
+            while len(data) - start >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(data, start)
+                if not 0 < length <= MAX_PACKET:
+                    raise ValueError(f"a packet of {length} bytes")  # noqa: TRY301
+                first = start + _LENGTH.size
+                if first + length > len(data):
+                    self._wanted = _LENGTH.size + length
+                    break
+                start = first + length
+                events.append(_event(data[first], data[first + 1 : start]))
+            else:
+                self._wanted = _LENGTH.size
+        except ValueError as error:
+            self.error = str(error)
+        else:
+            self._buffer += data[start:]
         return events
 
 
-def _read(view: memoryview, events: list[Event]) -> tuple[int, str | None]:
-    """Append what is whole in *view* to *events*; return where the rest begins, and the error."""
-    start, end = 0, len(view)
-    while end - start >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(view, start)
-        if not 0 < length <= MAX_PACKET:
-            return end, f"a packet of {length} bytes"
-        first = start + _LENGTH.size
-        if first + length > end:
-            break
-        command = view[first]
-        start = first + length
-        try:
-            events.append(_DECODERS[command](bytes(view[first + 1 : start])))
-        except KeyError:
-            return end, f"a packet {chr(command)!a}, which there is not"
-        except (ValueError, struct.error) as error:
-            return end, f"a packet {chr(command)!a} that is wrong: {error}"
-    return start, None
+def _event(command: int, data: bytes) -> Event:
+    """Return the event of a packet; raise ValueError if it is none."""
+    try:
+        return _DECODERS[command](data)
+    except KeyError:
+        raise ValueError(f"a packet {chr(command)!a}, which there is not") from None
+    except (ValueError, struct.error) as error:
+        raise ValueError(f"a packet {chr(command)!a} that is wrong: {error}") from None
 
 
 def _negotiate(data: bytes) -> Negotiate:
@@ -200,7 +211,8 @@ def _macros(data: bytes) -> Macros:
     texts = _texts(data[1:])
     if not data or len(texts) % 2:
         raise ValueError("macros without a value")
-    return Macros(data[:1], dict(zip(texts[::2], texts[1::2], strict=True)))
+    each = iter(texts)
+    return Macros(data[:1], dict(zip(each, each, strict=True)))
 
 
 def _connect(data: bytes) -> Connect:

@@ -118,12 +118,14 @@ class MilterSession(Generic[SinkT]):
         What *sink* and *decide* raise comes out here; give_up() is then the way on.
         """
         match event:
-            case Header(name, value):
-                self._header(name, value)
-            case Body(data):
-                self._body(data)
-            case EndOfMessage(data):
-                return self._end(data)
+            case Macros():
+                self._name(event)
+            case Header():
+                self._header(event)
+            case Body():
+                self._body(event.data)
+            case EndOfMessage():
+                return self._end(event.data)
             case Negotiate():
                 return self._negotiated(event)
             case _:
@@ -136,6 +138,8 @@ class MilterSession(Generic[SinkT]):
         return CONTINUE if isinstance(event, EndOfMessage) else self._due(event)
 
     def _due(self, event: Event) -> bytes:
+        if not self._awaited:
+            return b""
         kind: Any = event if isinstance(event, Signal) else type(event)
         return CONTINUE if kind in self._awaited else b""
 
@@ -145,14 +149,17 @@ class MilterSession(Generic[SinkT]):
         self._awaited = frozenset(kind for kind, silent in _SILENT.items() if not steps & silent)
         return negotiated(min(offer.version, _VERSION), self._may, steps)
 
+    def _name(self, macros: Macros) -> None:
+        """Keep who sends the message that comes, or the name of the one that is under way."""
+        if macros.command == b"M":
+            self._at_mail = macros.values
+        elif (message := self._message) is not None and not message.queue_id:
+            message.queue_id = _decoded(macros.values.get(_QUEUE_ID, b""))
+
     def _learn(self, event: Event) -> None:
         """Take in an event that comes before the content, or ends it early."""
         message = self._message
         match event:
-            case Macros(b"M", values):
-                self._at_mail = values
-            case Macros(_, values) if message is not None and _QUEUE_ID in values:
-                message.queue_id = _decoded(values[_QUEUE_ID])
             case Rcpt(address) if message is not None:
                 message.recipient_count += 1
                 if message.recipient_count <= MOST_RECIPIENTS:
@@ -174,9 +181,10 @@ class MilterSession(Generic[SinkT]):
             _address(sender),
         )
 
-    def _header(self, name: bytes, value: bytes) -> None:
+    def _header(self, header: Header) -> None:
         if (message := self._message) is None:
             return
+        name, value = header
         room = MOST_CONTENT - message.size
         message.size += len(name) + len(value) + len(b": \r\n")
         if room > 0:
