@@ -100,6 +100,10 @@ HEALTHY = {
 PLANTED = {
     "milter-missing": shown(more={"submissions": SUBMISSION}),
     "milter-not-here": shown(reinjection={SMTPD: "$policyd_milters"}, submission=FILTER),
+    "milter-not-here though it asks": shown(
+        reinjection={SMTPD: "$policyd_milters", "smtpd_end_of_data_restrictions": "$policyd_ask"},
+        submission=FILTER,
+    ),
     "milter-not-here for notices": shown(
         reinjection={SMTPD: "inet:127.0.0.1:8891, $policyd_milters"}
     ),
@@ -126,6 +130,11 @@ PLANTED = {
     ),
     "milter-no-socket": shown(reached={SOCKET: Reach.MISSING}),
     "milter-no-socket but a file": shown(reached={SOCKET: Reach.NO_SOCKET}),
+    "milter-no-socket without a chroot": shown(
+        {"policyd_milters": OURS.replace("unix:", "unix:/run/")},
+        chroot="n",
+        reached={Target(path="/run/policyd/milter"): Reach.MISSING},
+    ),
     "milter-permissions": shown(reached={SOCKET: Reach.FORBIDDEN}),
     "milter-nothing-listens": shown(reached={SOCKET: Reach.REFUSED}),
     "milter-sendmail": shown({"authorized_submit_users": "static:anyone"}),

@@ -26,8 +26,9 @@ MAIN = """
 # as the administrator is told
 milter_default_action = accept
 smtpd_milters = unix:policyd/milter
-# quick to see that a milter is away
-milter_connect_timeout = 5s
+# as the doctor writes it
+policyd_milters = { unix:policyd/milter, connect_timeout=5s, command_timeout=5s,
+    content_timeout=10s, default_action=accept }
 """
 
 MASTER = """
@@ -36,7 +37,7 @@ MASTER = """
 127.0.0.1:{both} inet n - n - - smtpd
     -o {{ smtpd_milters = unix:policyd/milter, inet:127.0.0.1:{second} }}
 127.0.0.1:{old} inet n - n - - smtpd -o milter_protocol=2
-127.0.0.1:{chrooted} inet n - y - - smtpd
+127.0.0.1:{chrooted} inet n - y - - smtpd -o smtpd_milters=$policyd_milters
 127.0.0.1:{hanging} inet n - n - - smtpd -o smtpd_end_of_data_restrictions=
     -o smtpd_recipient_restrictions=permit
     -o {{ smtpd_milters = {{ unix:policyd/milter, connect_timeout=1s, command_timeout=1s,

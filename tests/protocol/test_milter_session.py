@@ -237,6 +237,15 @@ def test_a_header_that_fills_the_room_is_cut() -> None:
     assert message.size == MOST_CONTENT + 5 + 7 + 8 + 1
 
 
+def test_a_body_that_fills_the_room_is_cut() -> None:
+    wire = begun()
+    wire.tell(envelope(), packet(b"B", b"x" * (MOST_CONTENT - 2)), packet(b"B", b"abc"), content())
+    message = wire.message()
+    assert len(message.content.bytes) == MOST_CONTENT
+    assert message.content.bytes.endswith(b"xab")
+    assert message.size == MOST_CONTENT + 1 + len(b"hello\r\n")
+
+
 def test_more_recipients_than_are_kept_are_counted() -> None:
     wire = begun()
     wire.tell(envelope(recipients=[b"<a@x>"] * (MOST_RECIPIENTS + 2)), content())
