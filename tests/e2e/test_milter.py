@@ -41,9 +41,9 @@ class Scene:
         return session
 
     def delivered(self) -> list[tuple[str, ...]]:
-        """Return the recipients of each mail that came through."""
+        """Return the recipients of each mail that came through, which is in no order."""
         self.postfix.drain()
-        return [mail.recipients for mail in self.sink.deliveries]
+        return sorted(mail.recipients for mail in self.sink.deliveries)
 
     def close(self) -> None:
         for session in self._sessions:
