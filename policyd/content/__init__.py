@@ -1,0 +1,1 @@
+"""What a message says, told in a few keyed numbers: which messages are alike, and which are not."""
