@@ -13,7 +13,7 @@ _policyd() {
         esac
     fi
     if ((COMP_CWORD == 1)); then
-        words="serve check doctor schema state notice incidents incident suspend unsuspend suspensions exempt unexempt exemptions explain status limits top show reset reload snapshot tail report" options="--help --version -h"
+        words="serve check doctor schema state notice incidents incident suspend unsuspend suspensions exempt unexempt exemptions explain status limits top show reset reload snapshot tail report similar" options="--help --version -h"
     elif [[ -z $options ]]; then
         case $command in
             serve) options="--admin --config --help --listen --log-level --metrics --state -h" files="--config --state --admin" ;;
@@ -40,6 +40,7 @@ _policyd() {
             snapshot) options="--help --json --socket -h" files="--socket" ;;
             tail) options="--account --follow --help --json --number --socket -f -h -n" files="--socket" ;;
             report) options="--help --json --mail-to --since --socket -h" files="--socket" ;;
+            similar) options="--boilerplate --help --json -h" files="--boilerplate" ;;
         esac
     fi
     if [[ " $files " == *" $before "* ]]; then

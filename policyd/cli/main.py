@@ -39,6 +39,7 @@ _MODULES: Final = {
     "snapshot": "controlling",
     "tail": "tail",
     "report": "report",
+    "similar": "similar",
 }
 """The modules of the commands."""
 

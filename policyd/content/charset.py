@@ -20,6 +20,12 @@ _LONGEST: Final = 40
 """Characters that the name of a charset has at most."""
 
 
+def prepare() -> None:
+    """Load all codecs, so that no message has to wait for the import of one."""
+    for codec in _FIT:
+        codecs.lookup(codec)
+
+
 def decode(data: bytes, charset: str) -> str:
     """Return the text of *data*; what cannot be read is replaced, never refused."""
     codec = _codec(charset)
@@ -72,8 +78,6 @@ def _names() -> dict[str, str]:
         ):
             names[name] = fit
     names["us-ascii"] = "ascii"
-    for codec in _FIT:
-        codecs.lookup(codec)
     return names
 
 

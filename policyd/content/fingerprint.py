@@ -18,7 +18,7 @@ ALIKE: Final = 1 / 3
 """The share of their hashes that two sketches must have in common."""
 
 SHORTEST: Final = 12
-"""Words; a message of fewer is known by one hash of all that it holds."""
+"""Words; a message of fewer, without boilerplate, is known by one hash of all that it holds."""
 
 _EXACT: Final = 2
 """Numbers that the one hash of a short message is written in."""

@@ -40,6 +40,7 @@ def own(text: str) -> Left:
     kept: list[str] = []
     quoted: list[str] = []
     signature: list[str] = []
+    in_quote = False
     for at, line in enumerate(lines):
         if line[:1] in ("-", "_"):
             if at >= last and _sets_off(line.rstrip()):
@@ -49,10 +50,12 @@ def own(text: str) -> Left:
                 quoted.extend(lines[at:])
                 break
         elif line.lstrip()[:1] == ">":
-            if not quoted or (kept and kept[-1].rstrip().endswith(":")):
+            if not in_quote:
                 _take_attribution(kept, quoted)
+            in_quote = True
             quoted.append(line)
             continue
+        in_quote = False
         kept.append(line)
     return Left("\n".join(kept), "\n".join(quoted), "\n".join(signature))
 

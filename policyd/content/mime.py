@@ -116,7 +116,7 @@ def _separated(body: bytes, boundary: bytes) -> list[bytes]:
     """Return the parts of a multipart *body*."""
     pieces = (b"\n" + body).split(b"\n--" + boundary, _MOST_PARTS + 1)
     parts = []
-    for piece in pieces[1:]:
+    for piece in pieces[1 : _MOST_PARTS + 1]:
         if piece.startswith(b"--"):
             break
         # what follows a delimiter in its line is padding

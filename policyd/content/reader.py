@@ -1,7 +1,7 @@
 """A message in, as it comes; what it is like out."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from policyd.content.fingerprint import SHORTEST, Fingerprint, Kind
 from policyd.content.lines import Left, own
@@ -66,7 +66,7 @@ class Reader:
         hashes: tuple[int, ...] = ()
         if content.is_encrypted:
             kind = Kind.UNKNOWN
-        elif len(found) >= SHORTEST and len(shingles) > _LEAST:
+        elif len(shingles) >= SHORTEST - 2:
             kind, hashes = Kind.SKETCH, self._sketcher.sketch(shingles)
         else:
             kind, hashes = Kind.EXACT, self._exact(content, text)
@@ -83,10 +83,6 @@ class Reader:
                 *content.attachments,
             )
         )
-
-
-_LEAST: Final = 5
-"""Runs of words; who has said no more beside boilerplate has said nothing."""
 
 
 def _folded(text: str) -> bytes:

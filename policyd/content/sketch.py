@@ -18,6 +18,9 @@ _KNOWN: Final = 50_000
 
 _HALF: Final = 0xFFFF_FFFF
 
+_LARGE_AND_ODD: Final = 1 << 28 | 1
+"""Bits of a factor: with 29 of them the sum of three products takes three digits of an int."""
+
 
 class Sketcher:
     """Makes the hashes of one installation, which *secret* (up to 64 bytes) is the key of."""
@@ -29,16 +32,16 @@ class Sketcher:
         self._words = _Words(secret)
         drawn = blake2b(digest_size=12, key=secret, person=b"factors").digest()
         self._factors = tuple(
-            int.from_bytes(drawn[at : at + 4], "little") >> 3 | 1 for at in (0, 4, 8)
+            int.from_bytes(drawn[at : at + 4], "little") >> 3 | _LARGE_AND_ODD for at in (0, 4, 8)
         )
 
     def shingles(self, words: Sequence[str]) -> set[int]:
-        """Return the hashes of all runs of three *words*; of two or one, that of those."""
+        """Return the hashes of all runs of three *words*."""
         known = self._words
         hashes = [known[word] for word in words]
         first, second, third = self._factors
         return {
-            (a * first + b * second + c * third) >> 29 & 0xFFFF_FFFF
+            (a * first + b * second + c * third) >> 20 & _HALF
             for a, b, c in zip(hashes, hashes[1:], hashes[2:], strict=False)
         }
 

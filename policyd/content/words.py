@@ -25,6 +25,10 @@ _UNSPACED: Final = re.compile(
 )
 """Letters of languages that are written without spaces."""
 
+_IDEOGRAPHS: Final = range(0x3400, 0xA000)
+_SYLLABLES: Final = range(0xAC00, 0xD7A4)
+"""Those of Chinese and of Korean, of which there are many, and which need no fold."""
+
 _LOOKALIKES: Final = dict(
     zip(
         "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d"
@@ -39,8 +43,6 @@ _LOOKALIKES: Final = dict(
 def words(text: str) -> list[str]:
     """Return the words of *text*, folded; a letter of an unspaced language is a word by itself."""
     folded = text.translate(_FOLD)
-    if not folded.isascii():
-        folded = _UNSPACED.sub(r" \g<0> ", folded)
     found = folded.split(None, MOST)[:MOST]
     if _FIGURE in folded:
         return [_FIGURE if _FIGURE in word else word[:_LONGEST] for word in found]
@@ -58,7 +60,16 @@ class _Fold(dict[int, str]):
     def __missing__(self, code: int) -> str:
         if len(self) > _KNOWN:
             self.clear()
-        folded = self[code] = _folded(chr(code))
+        char = chr(code)
+        if code in _IDEOGRAPHS:
+            folded = f" {char} "
+        elif code in _SYLLABLES:
+            folded = char
+        elif _UNSPACED.match(char):
+            folded = f" {char} " if char.isalpha() else " "
+        else:
+            folded = _folded(char)
+        self[code] = folded
         return folded
 
 
