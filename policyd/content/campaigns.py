@@ -26,7 +26,7 @@ _INDEXED: Final = 16
 Of messages that are just alike one in a thousand shares none of them.
 """
 
-_LOOKED_AT: Final = 8
+_LOOKED_AT: Final = 4
 """Candidates that are compared in full, those that share most of these hashes."""
 
 _SERIALS: Final = 2**32

@@ -14,7 +14,7 @@ _PARTS: Final = 4096
 _LEAST: Final = 8
 """Places of a part, at the beginning."""
 
-_SAME: Final = 32
+_SAME: Final = 16
 """Entries of one hash in one scope; a hash of more tells little."""
 
 _MIX: Final = 0x9E37_79B9_7F4A_7C15

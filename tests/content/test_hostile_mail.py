@@ -10,7 +10,7 @@ from content.measuring import fingerprint
 from policyd.content.mime import CAP
 
 FAR_TOO_LONG = 2.0
-"""Seconds of the processor; none takes a tenth of that, and what grows with the square takes more."""
+"""Seconds of the processor: none takes a tenth of it, and what grows with the square takes more."""
 
 _MOST_MEMORY = 64e6
 
