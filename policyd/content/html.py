@@ -28,9 +28,6 @@ _LINES: Final = frozenset(
 _SIGNATURES: Final = ("moz-signature", "gmail_signature")
 """Classes in which mail programs put a signature."""
 
-_MOST_QUOTED: Final = 20
-"""Levels of quotation that are told apart from one another."""
-
 
 def to_text(markup: str) -> str:
     """Return the text of *markup*.
@@ -66,7 +63,7 @@ def _become_lines(pieces: list[str]) -> None:
         found = _NAME.match(tag)
         name = found[0].lower() if found else ""
         if name == "blockquote":
-            depth = min(depth + 1, _MOST_QUOTED)
+            depth += 1
         elif name == "/blockquote":
             depth = max(depth - 1, 0)
         if name.lstrip("/") in _LINES:

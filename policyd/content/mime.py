@@ -21,13 +21,16 @@ _DEEPEST: Final = 8
 _MOST_PARTS: Final = 100
 
 _PGP: Final = "-----BEGIN PGP MESSAGE-----"
+_SPACES_IN_ARMOUR: Final = 40
+"""There are few in what is encrypted, and many in what just claims to be."""
 
 
 class Content:
     """What was found in a message.
 
     *texts* are those of its parts, *markups* such of them as they were in HTML, *attachments* a
-    hash of each other part. *is_encrypted* and *is_calendar_reply* tell what kind of message it is.
+    hash of each other part. *is_encrypted* tells that it has a part that is, *is_calendar_reply*
+    that it answers an invitation.
     """
 
     __slots__ = ("attachments", "is_calendar_reply", "is_encrypted", "markups", "subject", "texts")
@@ -104,8 +107,9 @@ class _Walk:
         if kind == "text/html":
             self._found.markups.append(text)
             text = html.to_text(text)
-        elif text.lstrip()[: len(_PGP)] == _PGP:
+        elif text.lstrip().startswith(_PGP) and text.count(" ") < _SPACES_IN_ARMOUR:
             self._found.is_encrypted = True
+            return False
         if not text or text.isspace():
             return False
         self._found.texts.append(text)

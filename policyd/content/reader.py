@@ -64,10 +64,10 @@ class Reader:
         count = len(shingles)
         shingles -= self._boilerplate.shingles
         hashes: tuple[int, ...] = ()
-        if content.is_encrypted:
-            kind = Kind.UNKNOWN
-        elif len(shingles) >= SHORTEST - 2:
+        if len(shingles) >= SHORTEST - 2:
             kind, hashes = Kind.SKETCH, self._sketcher.sketch(shingles)
+        elif content.is_encrypted:
+            kind = Kind.UNKNOWN
         else:
             kind, hashes = Kind.EXACT, self._exact(content, text)
         fingerprint = Fingerprint(kind, hashes, content.subject, content.is_calendar_reply)

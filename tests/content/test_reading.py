@@ -164,6 +164,13 @@ def test_encrypted(data: bytes) -> None:
     assert known(b"Subject: ...\r\n" + data) == Fingerprint(Kind.UNKNOWN, (), "...")
 
 
+def test_what_only_claims_to_be_encrypted() -> None:
+    lure = part("MIAG", "application/pkcs7-mime")
+    assert known(several("mixed", PLAIN, lure)).hashes == known(PLAIN).hashes
+    claimed = known(part(f"-----BEGIN PGP MESSAGE-----\n{TEXT} {TEXT}"))
+    assert are_alike(claimed.hashes, known(PLAIN).hashes)
+
+
 def test_answers_to_invitations() -> None:
     reply = part("BEGIN:VCALENDAR", "text/calendar; method=REPLY")
     assert known(several("alternative", PLAIN, reply)).is_calendar_reply
