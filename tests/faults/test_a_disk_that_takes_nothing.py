@@ -66,6 +66,31 @@ def come_out_of_trouble(victim: Victim, sent: list[Sent]) -> None:
     assert len(victim.told("state-saved-again")) == 1
 
 
+def start_in_trouble(victim: Victim, disk: SmallDisk, sent: list[Sent], how: str) -> None:
+    """Start the daemon on a disk that takes nothing: it goes on from what was *sent*, and recovers.
+
+    *how* is "full" or "read-only".
+    """
+    if how == "full":
+        disk.fill()
+    else:
+        disk.be_read_only(True)
+    victim.start()
+    since = victim.mark()
+    before = total(sent)
+    sent += send(victim.port, 1000, 20)
+    wait_until(lambda: victim.first_used(since), "the message is in the log")
+    assert victim.first_used(since) == before
+    victim.wait_until_told("state-trouble", 0)
+    sent += send(victim.port, 2000, 20)
+    if how == "full":
+        disk.make_room()
+    else:
+        disk.be_read_only(False)
+    assert all_passed(sent)
+    come_out_of_trouble(victim, sent)
+
+
 def test_a_full_disk_costs_no_count(victim: Victim, disk: SmallDisk) -> None:
     victim.start()
     sent = send(victim.port, 0, 20)
@@ -116,24 +141,7 @@ def test_it_starts_on_a_disk_that_takes_nothing_and_recovers_by_itself(
         victim.start()
         sent += send(victim.port, 0, 20)
         victim.stop()
-    if how == "full":
-        disk.fill()
-    else:
-        disk.be_read_only(True)
-    victim.start()
-    since = victim.mark()
-    before = total(sent)
-    sent += send(victim.port, 1000, 20)
-    wait_until(lambda: victim.first_used(since), "the message is in the log")
-    assert victim.first_used(since) == before
-    victim.wait_until_told("state-trouble", 0)
-    sent += send(victim.port, 2000, 20)
-    if how == "full":
-        disk.make_room()
-    else:
-        disk.be_read_only(False)
-    assert all_passed(sent)
-    come_out_of_trouble(victim, sent)
+    start_in_trouble(victim, disk, sent, how)
 
 
 @pytest.mark.parametrize("how", chosen(["full", "read-only"], 1))
@@ -144,19 +152,4 @@ def test_what_a_killed_daemon_left_is_read_also_where_nothing_can_be_written(
     sent = send(victim.port, 0, 50)
     wait_until(lambda: victim.on_disk().sums == nonzero(total(sent)), "all is on the disk")
     victim.kill()
-    if how == "full":
-        disk.fill()
-    else:
-        disk.be_read_only(True)
-    victim.start()
-    since = victim.mark()
-    before = total(sent)
-    sent += send(victim.port, 1000, 20)
-    wait_until(lambda: victim.first_used(since), "the message is in the log")
-    assert victim.first_used(since) == before
-    victim.wait_until_told("state-trouble", 0)
-    if how == "full":
-        disk.make_room()
-    else:
-        disk.be_read_only(False)
-    come_out_of_trouble(victim, sent)
+    start_in_trouble(victim, disk, sent, how)

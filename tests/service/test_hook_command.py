@@ -182,7 +182,7 @@ def test_a_hanging_program_is_ended_and_not_waited_for_any_longer(
     scripts: Scripts, tmp_path: Path
 ) -> None:
     started = tmp_path / "started"
-    command = scripts.shell(f"echo too slow >&2\ntouch {started}\nexec sleep 10000\n")
+    command = scripts.shell(f"echo too slow >&2\n: >{started}\nexec sleep 10000\n")
     assert outcome(command, NEWS, ended_after(started, EVER)) == "killed by SIGTERM: too slow"
 
 
@@ -190,7 +190,7 @@ def test_a_program_that_ends_well_when_asked_to_has_failed_all_the_same(
     scripts: Scripts, tmp_path: Path
 ) -> None:
     started = tmp_path / "started"
-    command = scripts.shell(f"trap 'exit 0' TERM\ntouch {started}\nwhile :; do sleep 1; done\n")
+    command = scripts.shell(f"trap 'exit 0' TERM\n: >{started}\nwhile :; do sleep 1; done\n")
     assert outcome(command, NEWS, ended_after(started, EVER)).startswith("exit status 0")
 
 
@@ -230,7 +230,7 @@ def test_a_program_may_be_ended_before_it_has_begun(scripts: Scripts) -> None:
 
 def test_the_sooner_of_two_ends_counts(scripts: Scripts, tmp_path: Path) -> None:
     started = tmp_path / "started"
-    command = scripts.shell(f"trap '' TERM\ntouch {started}\nwhile :; do sleep 1; done\n")
+    command = scripts.shell(f"trap '' TERM\n: >{started}\nwhile :; do sleep 1; done\n")
 
     def meanwhile(reactor: Any, running: Command) -> None:
         def end(_: None) -> None:
