@@ -76,12 +76,12 @@ class Life:
         """Write what changed, as the daemon does from time to time."""
         self.let_pass(1.0)
         self.engine.tidy(self.now(), 10_000)
-        _at_once(self.persistence.flush(self.engine))
+        at_once(self.persistence.flush(self.engine))
 
     def restart(self, how: str) -> None:
         """Go on in another engine, having been stopped or killed; or in the same one."""
         if how == "stopped":
-            _at_once(self.persistence.stop(self.engine))
+            at_once(self.persistence.stop(self.engine))
             self._begin()
         elif how == "killed":
             self.persistence._store.close()  # as the system does
@@ -119,7 +119,7 @@ class Life:
         self.engine: Engine = self.persistence.load(self.policy)
 
 
-def _at_once(done: Deferred[None]) -> None:
+def at_once(done: Deferred[None]) -> None:
     results: list[object] = []
     done.addBoth(results.append)
     assert results == [None]
