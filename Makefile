@@ -1,11 +1,12 @@
 # make run: the daemon in the foreground with the sample rules. make test: every test there is.
-# make faults: the tests of crashes and bad disks in their long form, some 20 minutes.
+# make faults: the tests of crashes, bad disks and floods in their long form, some two hours.
+# make soak: ten minutes of mail at 1,000 requests a second. make fuzz: millions of bad inputs.
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: run test test-oldest faults bench check clean
+.PHONY: run test test-oldest faults soak fuzz bench check clean
 
 run: $(VENV)/installed
 	@mkdir -p var
@@ -19,6 +20,12 @@ test: $(VENV)/tested-with
 faults: $(VENV)/tested-with
 	@tests/provision
 	POLICYD_FAULTS=long $(BIN)/pytest tests/faults
+
+soak: $(VENV)/tested-with
+	POLICYD_FAULTS=long $(BIN)/pytest tests/faults/test_soak.py
+
+fuzz: $(VENV)/tested-with
+	POLICYD_FUZZ=long $(BIN)/pytest -rP tests/fuzz
 
 # how long the reactor is kept from answering, at a million live keys: some five minutes
 bench: $(VENV)/installed

@@ -5,7 +5,7 @@ sorts them into new buckets; a change of what is counted starts them empty.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -103,11 +103,13 @@ class Counts:
             if (series := kept.get(name)) is None:
                 continue
             if series.meaning == self._meanings[limit]:
+                _check_kind(series.buckets, bytes if isinstance(counter, DistinctCounter) else int)
                 counter.restore(series.buckets, now)
             else:
                 emptied.add(limit)
         for scope, groups in self.groups.items():
             if (series := kept.get(f"{LIKENESS} {scope}")) is not None:
+                _check_kind(series.buckets, bytes)
                 for _, entries in series.buckets:
                     groups.restore({name: bytes(group) for name, group in entries.items()})
         self.tidy(now, 0)
@@ -185,6 +187,16 @@ class Counts:
             counter._check()
         for groups in self.groups.values():
             groups._check()
+
+
+def _check_kind(buckets: Iterable[Bucket], kind: type[int] | type[bytes]) -> None:
+    """Raise ValueError if there is anything in *buckets* that is not of this *kind*.
+
+    Bytes made of a number are as many as that.
+    """
+    for _, entries in buckets:
+        if not all(isinstance(value, kind) for value in entries.values()):
+            raise ValueError(f"there is something among the counts that is no {kind.__name__}")
 
 
 def _counter(limit: Limit) -> Counter:

@@ -12,7 +12,7 @@ from typing import Final
 from policyd.aup.series import Series
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.counters import Bucket
-from policyd.protocol.reply import PASS, Verdict
+from policyd.protocol.reply import PASS, Verdict, reply
 from policyd.protocol.request import Request
 
 KEPT_FOR: Final = 300.0
@@ -78,13 +78,13 @@ class KeptVerdicts:
         return self.take(now.wall)
 
     def restore(self, buckets: Iterable[Bucket], now: Instant) -> None:
-        """Take what *take* gave, in that order."""
+        """Take what *take* gave, in that order; raise ValueError for anything else."""
         given = now.monotonic - KEPT_FOR
         for end, entries in buckets:
             ago = min(max(now.wall - end, 0.0), KEPT_FOR)
             given = max(given, now.monotonic - ago)
             for name, packed in entries.items():
-                self._put(name, _unpacked(bytes(packed)), MonotonicTime(given))
+                self._put(name, _unpacked(packed), MonotonicTime(given))
 
     def tidy(self, now: MonotonicTime, at_most: int) -> int:
         """Forget up to *at_most* that are too old or too many; return how many."""
@@ -123,7 +123,16 @@ def _packed(verdict: Verdict) -> bytes:
     return b"\n" if verdict is PASS else json.dumps(verdict).encode() + b"\n"
 
 
-def _unpacked(lines: bytes) -> Verdict:
-    """Return the last of the verdicts in *lines*."""
+def _unpacked(lines: int | bytes) -> Verdict:
+    """Return the last of the verdicts in *lines*; raise ValueError if there is none."""
+    if not isinstance(lines, bytes) or not lines:
+        raise ValueError("this is no line with a verdict")
     line = lines.splitlines()[-1]
-    return Verdict(*json.loads(line)) if line else PASS
+    if not line:
+        return PASS
+    words = json.loads(line)
+    if not isinstance(words, list) or [type(word) for word in words] != [str, str, str]:
+        raise ValueError(f"{line!r} is no verdict")
+    verdict = Verdict(*words)
+    reply(verdict)
+    return verdict

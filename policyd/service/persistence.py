@@ -67,9 +67,10 @@ class Persistence:
         try:
             emptied = engine.restore(contents.kept, contents.transactions, contents.ledgers, now)
             self.rows = contents.ledgers
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - whatever is kept is no reason not to start
             kept_as = self._store.reject(now.wall)
-            self._log.state_problem(f"what was kept makes no sense: {error}; kept as {kept_as}")
+            said = f"what was kept makes no sense: {error!r}; kept as {kept_as}"
+            self._log.state_problem(said)
             engine = Engine(policy, Hasher(contents.secret))
         else:
             if contents.kept:

@@ -106,6 +106,18 @@ def test_an_answer_of_the_future_is_one_of_the_present() -> None:
     assert again.find("a", at(100 + KEPT_FOR)) is None
 
 
+NO_ANSWERS = ["", "NaN\n", "{}\n", "[]\n", "x\n", '["REJECT"]\n', '["REJECT", "5.7.1", 1]\n']
+UNFIT = ['["OK", "", ""]\n', '["REJECT", "9", "no"]\n']
+
+
+@pytest.mark.parametrize("packed", [7, *map(str.encode, NO_ANSWERS + UNFIT)])
+def test_what_is_no_answer_is_never_given(packed: int | bytes) -> None:
+    kept = KeptVerdicts()
+    with pytest.raises(ValueError, match=r"verdict|answer|status|Expecting"):
+        kept.restore([Bucket(START, {"a": packed})], instant(0))  # type: ignore[dict-item]
+    assert kept.find("a", at(0)) is None
+
+
 def test_there_are_never_more_than_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_verdicts, "MOST", 3)
     kept = KeptVerdicts()

@@ -14,7 +14,7 @@ from .mutation import Mutator
 
 pytestmark = pytest.mark.usefixtures("without_threads")
 
-FILES: Final = times(150, 20_000)
+FILES: Final = times(120, 10_000)
 BAD: Final = Path(__file__).parents[1] / "bad_configs"
 
 
