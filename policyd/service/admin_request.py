@@ -192,9 +192,20 @@ def _table(name: str, value: object) -> Table:
     if not isinstance(value, list):
         raise CommandError(Code.USAGE, f"{name} is no list")
     for row in value:
-        if not isinstance(row, dict) or not all(isinstance(one, str) for one in row.values()):
+        if not isinstance(row, dict) or not all(map(_is_text, (*row, *row.values()))):
             raise CommandError(Code.USAGE, f"{name} is a list of objects of texts")
     return value
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether *value* is a text that may come over the wire, perhaps not as UTF-8."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flag(name: str, value: object) -> bool:

@@ -32,7 +32,7 @@ from .mutation import Mutator
 
 pytestmark = pytest.mark.usefixtures("without_threads")
 
-COMMANDS: Final = times(4000, 300_000)
+COMMANDS: Final = times(4000, 200_000)
 SEED_LINES: Final = [line for seed in seeds("admin") for line in seed.split(b"\n") if line]
 _FINAL: Final = {"tail", "snapshot", "reload"}
 """Commands of which the answer comes much later, or never; they are only refused here."""
@@ -108,6 +108,21 @@ def test_every_seed_is_answered(office: Office) -> None:
         (answer,) = office.ask(line + b"\n")
         codes.add(answer["error"]["code"] if "error" in answer else "ok")
     assert codes == {"ok", "no-such"}  # there is no such incident
+
+
+def explained(office: Office, row: str) -> str:
+    """Return "ok", or the code of the error, where one request with that *row* is explained."""
+    (answer,) = office.ask(f'{{"command": "explain", "requests": [{row}]}}\n'.encode())
+    return "ok" if answer["ok"] else answer["error"]["code"]
+
+
+@pytest.mark.parametrize("row", ['{"sender": "\\ud800"}', '{"\\ud800": "x"}', '{"sender": 1}', "7"])
+def test_a_request_that_no_wire_could_have_is_not_explained(office: Office, row: str) -> None:
+    assert explained(office, row) == "usage"
+
+
+def test_a_request_that_is_not_utf8_is_explained(office: Office) -> None:
+    assert explained(office, '{"sender": "\\udcff", "protocol_state": "RCPT"}') == "ok"
 
 
 def test_mutated_commands_are_answered_and_none_is_a_fault(office: Office) -> None:
