@@ -95,9 +95,9 @@ def loaded(path: Path, data: bytes, addresses: str = ADDRESSES, template: str = 
     path.write_bytes(data)
     (path.parent / "addresses").write_bytes(addresses.encode("utf-8", "replace"))
     (path.parent / "template").write_bytes(template.encode("utf-8", "replace"))
-    begin = time.monotonic()
+    begin = time.process_time()
     result = load(path)
-    assert time.monotonic() - begin < 2
+    assert time.process_time() - begin < 2
     errors = [problem for problem in result.problems if problem.severity.value == "error"]
     assert bool(errors) is (result.policy is None)
     for problem in result.problems:
@@ -192,9 +192,9 @@ def test_the_rule_file_itself_is_right(tmp_path: Path) -> None:
 def test_masses_of_mistakes_are_told_in_time(tmp_path: Path, text: str) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(text)
-    begin = time.monotonic()
+    begin = time.process_time()
     assert load(path).policy is None
-    assert time.monotonic() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 def test_a_file_larger_than_any_rules_is_not_read(tmp_path: Path) -> None:
