@@ -124,7 +124,7 @@ def test_the_largest_requests_that_there_may_be_are_answered(
     assert flooded.told("bad-request") == []
 
 
-@pytest.mark.parametrize("what", chosen(list(CUT_OFF), 3))
+@pytest.mark.parametrize("what", chosen(list(CUT_OFF), 2))
 def test_what_is_too_much_is_cut_off(
     flooded: Flooded, figure: Callable[[str], None], what: str
 ) -> None:
