@@ -18,6 +18,9 @@ from policyd.storage.rows import CorruptError, Row, Rows
 LEDGERS: Final = ("incidents", "suspensions", "exemptions", "notices", "audit")
 """Tables whose rows stand for themselves."""
 
+LONGEST_SECRET: Final = 64
+"""Bytes that the hash takes as its key (hashlib.blake2b.MAX_KEY_SIZE)."""
+
 _CHUNK: Final = 2000
 """Entries encoded in one go; nothing else runs meanwhile."""
 
@@ -47,8 +50,8 @@ def read(database: sqlite3.Connection) -> Contents:
     names = dict(rows.read("series"))
     counted = chain(_buckets(rows, "buckets", names), _buckets(rows, "journal", names))
     secret = settings.get("secret")
-    if not isinstance(secret, bytes):
-        raise CorruptError("the secret is missing")
+    if not isinstance(secret, bytes) or not 0 < len(secret) <= LONGEST_SECRET:
+        raise CorruptError("the secret is missing, or is none")
     return Contents(
         secret=secret,
         kept=_series(names.values(), counted),

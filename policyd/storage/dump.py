@@ -22,7 +22,13 @@ from policyd.counting.counters import Bucket
 from policyd.counting.distinct import HASH_SIZE
 from policyd.storage import rows
 from policyd.storage.complaint import reason
-from policyd.storage.contents import LEDGERS, Contents, transaction, transaction_text
+from policyd.storage.contents import (
+    LEDGERS,
+    LONGEST_SECRET,
+    Contents,
+    transaction,
+    transaction_text,
+)
 from policyd.storage.rows import VERSION, Row, Value
 
 _KEY: Final = "\n"
@@ -87,6 +93,7 @@ class _Loading:
             _right(line.get("policyd") == "state", "this is not the first line of a dump")
             _right(line["version"] == VERSION, f"only version {VERSION} is known")
             self._secret = bytes.fromhex(line["secret"])
+            _right(0 < len(self._secret) <= LONGEST_SECRET, "this is no secret of hashes")
             self._tables.insert("settings", name="secret", value=self._secret)
         elif "policyd" in line:
             _right(line["policyd"] == "end", "another dump begins here")

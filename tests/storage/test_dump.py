@@ -245,6 +245,8 @@ def test_a_series_is_of_one_kind() -> None:
         ({"policyd": "state", "version": 1, "secret": ""}, "only version 2 is known"),
         ({"policyd": "state", "version": 3, "secret": ""}, "only version 2 is known"),
         ({"policyd": "state", "version": 2, "secret": "xyz"}, "hexadecimal"),
+        ({"policyd": "state", "version": 2, "secret": ""}, "no secret of hashes"),
+        ({"policyd": "state", "version": 2, "secret": "00" * 65}, "no secret of hashes"),
         ({"policyd": "state", "version": 2}, "'secret' is missing"),
         ({"policyd": "state", "secret": ""}, "'version' is missing"),
         ({"policyd": "end", "lines": 0}, "this is not the first line of a dump"),
