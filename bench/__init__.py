@@ -4,3 +4,9 @@
 what is measured, *rules* writes its rules, *measure* asks the same of all, in turns. Each module
 under *parts* measures one thing; *report* and *plot* show it beside the bars.
 """
+
+import sys
+from pathlib import Path
+
+# the tests' private Postfix is the benchmark's as well
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))

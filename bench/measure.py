@@ -34,14 +34,14 @@ def asked(subject: Subject, grace: float = 0.0, **options: float | str | bool) -
 
 
 def filled(subject: Subject, accounts: int) -> None:
-    """Let each of *accounts* send a message to one recipient."""
+    """Let each of *accounts* send a message to one recipient, of which only the end is told."""
     asked(
         subject,
         connections=100,
         accounts=accounts,
         messages=accounts,
         in_order=True,
-        recipients=1,
+        end_only=True,
         external=1,
         invented=0,
         similar=1,

@@ -5,13 +5,14 @@ everything in one process: journal, snapshots, the hot copy, tidying, reloads of
 collection. A heartbeat measures the CPU time of every turn of the reactor, so that what else the
 machine does has no part in it.
 
-    python bench/stalls.py [--accounts 1000000] [--seconds 90]
+    python bench/stalls.py [--accounts 1000000] [--seconds 90] [--json FILE]
 """
 
 import argparse
 import gc
 import heapq
 import itertools
+import json
 import sys
 import tempfile
 import threading
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--rate", type=float, default=1000.0, help="messages a second")
+    parser.add_argument("--json", type=Path, help="where the longest times are written to as well")
     args = parser.parse_args()
     policy = load(RULES).policy
     assert policy is not None
@@ -187,6 +189,9 @@ def measure(policy: Policy, directory: Path, args: argparse.Namespace) -> None:
     reactor.callLater(args.seconds, reactor.stop)
     reactor.run()
     report(turns, sent)
+    if args.json:
+        found = {"turns": turns.counts.total(), "worst": sorted(turns.worst, reverse=True)}
+        args.json.write_text(json.dumps(found | {"longest": turns.longest}), encoding="ascii")
 
 
 def preload(engine: Engine, accounts: int) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -15,11 +16,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from e2e.ports import free_ports
 
 from bench.building import responder
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from e2e.ports import free_ports
 
 PATIENCE = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -45,6 +44,9 @@ class Subject:
     started_in: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
     log: Path | None = None
+    admin: Path | None = None
+    pid_file: Path | None = None
+    """Where it says which process it has become, if it does not stay the one it was."""
 
     def start(self) -> Self:
         # a benchmark that is killed leaves nobody behind
@@ -72,7 +74,8 @@ class Subject:
             with contextlib.suppress(OSError):
                 if ask(self.port, {"protocol_state": "VRFY"}):
                     return
-            if self.process.poll() is not None or time.perf_counter() > deadline:
+            gone = self.process.poll() is not None and not self.pid_file
+            if gone or time.perf_counter() > deadline:
                 said = self.log.read_text(errors="replace")[-2000:] if self.log else ""
                 raise RuntimeError(f"{self.name} does not start: {said}")
             time.sleep(0.002)
@@ -81,8 +84,9 @@ class Subject:
         """Stop it, and what it has started."""
         if not self.process:
             return
-        family = pids(self.process.pid)
-        self.process.send_signal(signal.SIGTERM)
+        family = self.pids()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(family[0], signal.SIGTERM)
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -96,6 +100,8 @@ class Subject:
     def pids(self) -> list[int]:
         """Return the numbers of its processes."""
         assert self.process
+        if self.pid_file:
+            return pids(int(self.pid_file.read_text(encoding="ascii")))
         return pids(self.process.pid)
 
     def resident(self) -> int:
@@ -103,15 +109,35 @@ class Subject:
         return sum(_resident(pid) for pid in self.pids())
 
 
+def open_files() -> int:
+    """Return how many files a process may have open; as many as we can make it."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
 def pids(parent: int) -> list[int]:
     """Return *parent* and all that descend from it."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+    try:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+    except OSError:  # it has ended
+        return [parent]
     return [parent, *(pid for child in children.split() for pid in pids(int(child)))]
 
 
 def _resident(pid: int) -> int:
     pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def seconds_of(processes: Sequence[int]) -> float:
+    """Return the CPU time that *processes* have taken, with their children that have ended."""
+    ticks = 0
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            ticks += sum(map(int, text.rpartition(")")[2].split()[11:15]))
+    return ticks / _TICKS
 
 
 def ask(port: int, request: dict[str, str]) -> bytes:
@@ -132,6 +158,7 @@ class Subjects:
         self._leave = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        open_files()  # what is started inherits it
         self._directory = Path(
             self._leave.enter_context(tempfile.TemporaryDirectory(prefix="policyd-bench-"))
         )
@@ -152,8 +179,8 @@ class Subjects:
             *("--listen", f"tcp:127.0.0.1:{port}", "--state", str(directory / "state")),
             *("--admin", str(directory / "admin.sock")),
         ]
-        log = directory / "log"
-        return self.of(Subject(name, [*self.policyd_command, *words], port, log=log))
+        command, admin = [*self.policyd_command, *words], directory / "admin.sock"
+        return self.of(Subject(name, command, port, log=directory / "log", admin=admin))
 
     def noop(self) -> Subject:
         """Return the responder on the same Twisted that parses all attributes."""
@@ -164,6 +191,14 @@ class Subjects:
         """Return the responder in C."""
         (port,) = free_ports(1)
         return self.of(Subject("responder", [str(responder()), str(port)], port))
+
+    def directory(self, name: str) -> Path:
+        """Return a directory for a subject that may not be root's."""
+        directory = self._directory / name
+        directory.mkdir(exist_ok=True)
+        self._directory.chmod(0o755)
+        shutil.chown(directory, "nobody", "nogroup")
+        return directory
 
     def of(self, subject: Subject) -> Subject:
         """Return *subject*, which is stopped in the end."""

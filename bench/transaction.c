@@ -49,6 +49,8 @@ void transaction_begin(struct transaction *t, const struct mix *mix, uint64_t se
     t->account = mix->first + (long)(at % (uint64_t)mix->accounts);
     t->recipients = mix->recipients + (mix->spread ? (int)(next() % (unsigned)(mix->spread + 1)) : 0);
     t->size = size_of_message(mix, t->account);
+    t->at_end = mix->end_only;
+    t->accepted = mix->end_only;
 }
 
 static int recipient(const struct transaction *t, const struct mix *mix, char *out, size_t room) {

@@ -18,6 +18,7 @@ struct mix {
     double invented;         /* share of those whom nobody has written to before */
     double similar;          /* share of messages of one of the account's few usual sizes */
     long size;               /* of every message, if not 0 */
+    bool end_only;           /* ask at the end of the message alone, as if one was accepted */
 };
 
 struct transaction {

@@ -1,0 +1,106 @@
+"""What was promised, beside what was found."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from bench.measure import middle, ratio
+
+Found = dict[str, Any]
+GROWTH = 100_000
+"""The accounts that most bars are about; a quick run has fewer."""
+
+
+class Bar(NamedTuple):
+    """*found* and *bar* are for people, *passed* says whether it holds."""
+
+    what: str
+    found: str
+    bar: str
+    passed: bool
+
+
+def at_most(what: str, value: float, bar: float, unit: str) -> Bar:
+    return Bar(what, f"{value:,.2f} {unit}", f"at most {bar:g} {unit}", value <= bar)
+
+
+def bars(found: Found) -> Iterator[Bar]:
+    """Yield the bars about which something was found."""
+    for part, say in SAID.items():
+        if found.get(part):
+            yield from say(found[part])
+
+
+def accounts_of(samples: dict[str, Any]) -> list[int]:
+    """Return the numbers of accounts that were measured."""
+    return sorted(int(name) for name in samples if name.isdigit())
+
+
+def _growth(growth: Found) -> Iterator[Bar]:
+    for connections in ("10", "100"):
+        if not (samples := growth.get(connections)):
+            continue
+        numbers = accounts_of(samples)
+        number = GROWTH if GROWTH in numbers else numbers[-1]
+        ours = samples[str(number)]
+        where = f"CPU per request, {connections} connections"
+        what = f"{where}, {number:,} accounts, beside the no-op on Twisted"
+        yield at_most(what, ratio(ours, samples["noop"]), 1.35, "times")
+        if "postfwd" in samples:
+            less = ratio(samples["postfwd"], ours)
+            what = f"{where}, {number:,} accounts, postfwd beside ours"
+            yield Bar(what, f"{less:.1f} times", "at least 6 times", less >= 6)
+        most, least = samples[str(numbers[-1])], samples[str(numbers[0])]
+        what = f"{where}, {numbers[-1]:,} accounts beside {numbers[0]:,}"
+        yield at_most(what, ratio(most, least), 1.15, "times")
+
+
+def _refusing(samples: Found) -> Iterator[Bar]:
+    for name in ("deferred", "rejected"):
+        what = f"CPU of a message's end that is {name}, beside a pass"
+        yield at_most(what, ratio(samples[name], samples["pass"]), 2, "times")
+
+
+def _strangers(samples: Found) -> Iterator[Bar]:
+    pairs = zip(samples["strangers"], samples["alone"], strict=True)
+    more = middle([{"cpu_us": with_them["cpu_us"] - alone["cpu_us"]} for with_them, alone in pairs])
+    yield at_most("CPU per request that 200 rules about others add", more, 5, "us")
+
+
+def _pauses(samples: Found) -> Iterator[Bar]:
+    p99 = middle(samples["snapshot"], "p99") / 1e3
+    yield at_most("p99 at 20,000 requests/s during a snapshot", p99, 2, "ms")
+
+
+def _memory(memory: Found) -> Iterator[Bar]:
+    yield at_most("memory of a key beside its name, one bucket", memory["one_bucket"], 200, "bytes")
+    yield at_most("memory of a key beside its name, 24 buckets", memory["buckets"], 1024, "bytes")
+    yield at_most("memory of a heavy sender's recipient", memory["recipient"], 12, "bytes")
+    yield at_most("memory of a connection", memory["connection"], 1024, "bytes")
+
+
+def _starting(starting: Found) -> Iterator[Bar]:
+    took = sorted(starting["keys"])[len(starting["keys"]) // 2]
+    yield at_most(f"start with {starting['keys_number']:,} keys", took, 3, "s")
+
+
+def _stalls(stalls: Found) -> Iterator[Bar]:
+    worst = max((seconds for seconds, _ in stalls["worst"]), default=0.0)
+    yield at_most("CPU of the longest turn of the reactor", worst * 1e3, 5, "ms")
+
+
+def _postfix(samples: Found) -> Iterator[Bar]:
+    kept = ratio(samples["policyd"], samples["responder"], "per_second")
+    what = "fewer messages/s through Postfix than with the responder in C"
+    yield at_most(what, (1 - kept) * 100, 3, "%")
+
+
+SAID = {
+    "growth": _growth,
+    "refusing": _refusing,
+    "strangers": _strangers,
+    "pauses": _pauses,
+    "memory": _memory,
+    "starting": _starting,
+    "stalls": _stalls,
+    "postfix": _postfix,
+}
