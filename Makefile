@@ -6,7 +6,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
-.PHONY: run test test-oldest faults soak fuzz bench check clean
+.PHONY: run test test-oldest faults soak fuzz bench bench-quick check clean
 
 run: $(VENV)/installed
 	@mkdir -p var
@@ -27,9 +27,14 @@ soak: $(VENV)/tested-with
 fuzz: $(VENV)/tested-with
 	POLICYD_FUZZ=long $(BIN)/pytest -rP tests/fuzz
 
-# how long the reactor is kept from answering, at a million live keys: some five minutes
+# what answers cost, beside what was promised, up to a million accounts: some 25 minutes, two cores
+# to ourselves. make bench BENCH=--peers fetches postfwd and policyd-rate-limit to be beside as well
 bench: $(VENV)/installed
-	$(BIN)/python bench/stalls.py
+	$(BIN)/python -m bench $(BENCH)
+
+# the same in some minutes, with few accounts: rough figures
+bench-quick: $(VENV)/installed
+	$(BIN)/python -m bench --quick $(BENCH)
 
 # the oldest Twisted that is supported is Debian 12's
 test-oldest: $(OLDEST)/tested-with

@@ -25,9 +25,10 @@ PER_MESSAGE = 50
 
 def run(bench: Bench) -> Figures:
     """Return bytes, each beyond what it is measured beside."""
-    keys = bench.scale.million // 5
-    few = bench.scale.million // 40
-    recipients = bench.scale.million // 2
+    # too few would be lost in what memory is handed out by
+    keys = max(bench.scale.million // 5, 20_000)
+    few = max(bench.scale.million // 40, 5_000)
+    recipients = max(bench.scale.million // 2, 50_000)
     return {
         "one_bucket": _per_key(bench, keys, 1, "24h"),
         "buckets": _per_key(bench, few, BUCKETS, "10m"),
