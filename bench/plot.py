@@ -6,8 +6,8 @@ from math import ceil, floor, log10
 from pathlib import Path
 
 Curve = Sequence[tuple[float, float]]
-WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 210, 40, 60
+WIDTH, HEIGHT = 760, 420
+LEFT, RIGHT, TOP, BOTTOM = 70, 240, 40, 60
 FONT = 'font-family="sans-serif" font-size="12"'
 COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e6c8a", "#e09f3e", "#555555", "#2a9d8f", "#9e2a2b")
 

@@ -99,6 +99,8 @@ def _pauses(samples: Found) -> Iterator[str]:
         ("per_second", "p50", "p99", "p999", "max", "cpu_us"),
         samples,
     )
+    yield f"The snapshots: {'; '.join(sample['said'] for sample in samples['snapshot'])}."
+    yield ""
 
 
 def _postfix(samples: Found) -> Iterator[str]:

@@ -20,7 +20,7 @@ from e2e.ports import free_ports
 
 from bench.building import responder
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 HERE = Path(__file__).resolve().parent
 

@@ -19,14 +19,15 @@ PEERS_PART = 20
 def run(bench: Bench) -> Figures:
     """Return the samples, by connections and subject."""
     scale = bench.scale
-    ours = {str(accounts): bench.filled(accounts) for accounts in scale.accounts}
+    ours = {accounts: bench.filled(accounts) for accounts in scale.accounts}
     plain = {"noop": bench.make.noop(), "responder": bench.make.responder()}
     others = {one.name: one for one in peers.available(bench.make)} if bench.peers else {}
     figures: Figures = {}
     with bench.make.running(*plain.values(), *others.values()):
         for connections in scale.connections:
             takers = {
-                name: partial(_ours, bench, subject, connections) for name, subject in ours.items()
+                str(accounts): partial(_ours, bench, subject, connections, accounts)
+                for accounts, subject in ours.items()
             }
             takers |= {
                 name: partial(_plain, bench, subject, connections)
@@ -42,9 +43,11 @@ def run(bench: Bench) -> Figures:
     return figures
 
 
-def _ours(bench: Bench, subject: Subject, connections: int, _: int) -> Sample:
-    accounts = int(subject.name.split()[1].replace(",", ""))
-    return bench.ask(subject, connections=connections, accounts=accounts)
+def _ours(bench: Bench, subject: Subject, connections: int, accounts: int, _: int) -> Sample:
+    sample = bench.ask(subject, connections=connections, accounts=accounts)
+    if sample["refused"]:  # then it would not be passing that is measured
+        raise RuntimeError(f"{subject.name} refuses: {sample}")
+    return sample
 
 
 def _plain(bench: Bench, subject: Subject, connections: int, _: int) -> Sample:
