@@ -5,6 +5,8 @@ python -m bench [--quick] [--only growth,refusing] [--peers] [--policyd PATH]
 
 import argparse
 import json
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, metavar="DIRECTORY")
     args = parser.parse_args()
     results = args.results or (RESULTS / "quick" if args.quick else RESULTS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop and tidy up first
     results.mkdir(parents=True, exist_ok=True)
     raw = results / "raw.json"
     found = json.loads(raw.read_text(encoding="utf-8")) if args.only and raw.exists() else {}
