@@ -32,7 +32,7 @@ from .mutation import Mutator
 
 pytestmark = pytest.mark.usefixtures("without_threads")
 
-COMMANDS: Final = times(4000, 200_000)
+COMMANDS: Final = times(4000, 100_000)
 SEED_LINES: Final = [line for seed in seeds("admin") for line in seed.split(b"\n") if line]
 _FINAL: Final = {"tail", "snapshot", "reload"}
 """Commands of which the answer comes much later, or never; they are only refused here."""
