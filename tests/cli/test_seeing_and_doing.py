@@ -208,7 +208,7 @@ def test_explain_a_message(running: Running, run: Run) -> None:
     assert (few["used"], few["reserved"], few["added"], few["exceeded"]) == (2, 0, 2, True)
     assert few["room_epoch"] > 0
     assert limits["web"]["why"] == "match: policy_context is empty, not web"
-    assert limits["distinct"]["keys"][0]["key"] == [ALICE, ""]
+    assert limits["distinct"]["keys"][0]["key"] == [ALICE, "2"]  # the group that it would open
     assert told(run, "show alice")["usage"] == before
     assert told(run, "status")["open_transactions"] == 0
     assert told(run, "incidents")["incidents"] == []
