@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from policyd.clock import WallTime
-from policyd.counting.distinct import HASH_SIZE, WindowMembers
+from policyd.counting.bounds import USUAL, Bounds
+from policyd.counting.distinct import WindowMembers
 from policyd.counting.eviction import Eviction
+from policyd.counting.runs import HASH_SIZE
 from policyd.counting.window import Timeline, WindowSums
 
 
@@ -178,9 +180,9 @@ class SumCounter(BucketCounter):
 
     _changes: dict[int, dict[str, int]]  # type: ignore[assignment]
 
-    def __init__(self, window: float) -> None:
+    def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
         super().__init__()
-        self._sums = WindowSums(window)
+        self._sums = WindowSums(window, bounds.keys)
         self._eviction = Eviction(self._sums)
         self._held: dict[str, int] = {}
 
@@ -261,9 +263,9 @@ class DistinctCounter(BucketCounter):
 
     _changes: dict[int, dict[str, bytes]]  # type: ignore[assignment]
 
-    def __init__(self, window: float) -> None:
+    def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
         super().__init__()
-        self._members = WindowMembers(window)
+        self._members = WindowMembers(window, bounds)
         self._eviction = Eviction(self._members.sums)
         self._held: dict[str, dict[bytes, int]] = {}  # key -> member -> by how many transactions
 

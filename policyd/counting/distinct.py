@@ -2,10 +2,10 @@
 
 A member is counted once, in the bucket in which it was last seen, so that the number of members of
 a key is a sum in a window like any other: seen again, a member moves from its old bucket to the
-present one. Of each key the members stand in one run of bytes, 12 for each: a 64-bit hash and the
-number of the bucket. What is counted is appended, so the run is in the order of the buckets, and
-what has left the window is at its beginning. The hashes are keyed: they cannot be read, only tested
-by whoever has the key, and no sender can choose addresses that collide.
+present one. Of each key the members stand in one run of bytes (runs.py), or in several once they
+are many (pieces.py): nothing for the garbage collector to follow, and 12 bytes a member. The hashes
+are keyed: they cannot be read, only tested by whoever has the key, and no sender can choose
+addresses that collide.
 """
 
 from collections import Counter
@@ -14,19 +14,14 @@ from hashlib import blake2b
 from typing import Final
 
 from policyd.clock import WallTime
+from policyd.counting.bounds import USUAL, Bounds
+from policyd.counting.pieces import Pieces
+from policyd.counting.runs import ENTRY, HASH_SIZE, number_at, places, stamp, start_of, without
 from policyd.counting.shards import SHARDS, Shards
 from policyd.counting.window import Timeline, WindowSums
 
-HASH_SIZE: Final = 8
-"""Bytes of a member."""
-
-_ENTRY: Final = HASH_SIZE + 4
 _RUN: Final = 130
 """Bytes that a run takes beside its entries, about."""
-
-_NUMBERS: Final = 2**32
-_FEW: Final = 32
-"""Members looked for one by one; for more of them it is faster to take the run apart once."""
 
 
 class Hasher:
@@ -47,11 +42,13 @@ class Hasher:
 class WindowMembers:
     """Distinct members per key in a sliding window."""
 
-    __slots__ = ("_runs", "_weight", "sums")
+    __slots__ = ("_bounds", "_pieces", "_runs", "_weight", "sums")
 
-    def __init__(self, window: float) -> None:
-        self.sums = WindowSums(window)
+    def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
+        self.sums = WindowSums(window, bounds.keys)
+        self._bounds = bounds
         self._runs: Shards[bytes] = Shards()
+        self._pieces: dict[str, Pieces] = {}  # of the keys that have no one run
         self._weight = 0
 
     @property
@@ -66,17 +63,20 @@ class WindowMembers:
 
     def unknown(self, key: str, members: Sequence[bytes]) -> Sequence[bytes]:
         """Return those of the *members* that *key* does not have, as of the last *advance*."""
-        run = self._runs.of(key).get(key)
-        if run is None:
-            return members
-        places = _places(run, self._start(key, run), members)
-        return [member for member, at in zip(members, places, strict=True) if at < 0]
+        known: set[bytes] = set()
+        for run, some in self._searched(key, members):
+            found = places(run, start_of(run, self.timeline.first), some, self._bounds.few)
+            known.update(member for member, at in zip(some, found, strict=True) if at >= 0)
+        return [member for member in members if member not in known] if known else members
 
     def whereabouts(self, key: str, members: Sequence[bytes]) -> Mapping[int, int]:
         """Return how many of the *members* of *key* each live bucket has."""
-        run = self._runs.of(key).get(key, b"")
-        places = _places(run, self._start(key, run), list(set(members)))
-        return Counter(self._number(run, at) for at in places if at >= 0)
+        first = self.timeline.first
+        numbers: Counter[int] = Counter()
+        for run, some in self._searched(key, list(set(members))):
+            found = places(run, start_of(run, first), some, self._bounds.few)
+            numbers.update(number_at(run, at, first) for at in found if at >= 0)
+        return numbers
 
     def add(self, key: str, members: Sequence[bytes], now: WallTime) -> tuple[int, bytes]:
         """Let time pass; count the *members* of *key* at *now*.
@@ -87,36 +87,21 @@ class WindowMembers:
         return number, self.add_to(number, key, members)
 
     def add_to(self, number: int, key: str, members: Sequence[bytes]) -> bytes:
-        """Count the *members* of *key* in the bucket *number*, the latest that there is."""
+        """Count the *members* of *key* in the bucket *number*, the latest that there is.
+
+        Return those that it did not have, in their order.
+        """
+        if self._pieces and key in self._pieces:
+            return self._add_to_pieces(number, key, members)
         runs = self._runs.dicts[hash(key) % SHARDS]
         run = runs.get(key, b"")
-        stamp = (number % _NUMBERS).to_bytes(4, "little")
-        if 0 < len(members) <= _FEW and len(set(members)) == len(members):
-            for member in members:
-                if member in run:
-                    break
-            else:  # most often: all are new
-                self.sums.add(number, key, len(members))
-                new = stamp.join(members) + stamp
-                self._weight += len(new) if run else _RUN + len(new)
-                runs[key] = run + new
-                return b"".join(members)
-        moved: list[int] = []
-        added: dict[bytes, None] = {}
-        places = _places(run, self._start(key, run), members)
-        for member, at in zip(members, places, strict=True):
-            if at >= 0:
-                before = self._number(run, at)
-                if before == number:
-                    continue
-                if member not in added:
-                    self.sums.subtract(before, key, 1)
-                    moved.append(at)
-            added[member] = None
-        if not added:
-            return b""
-        self.sums.add(number, key, len(added))
-        self._keep(runs, key, _without(run, moved) + stamp.join(added) + stamp)
+        grown, added = self._added(number, key, run, members)
+        if added:
+            self.sums.add(number, key, len(added))
+            runs[key] = grown
+            self._weight += len(grown) - len(run) if run else _RUN + len(grown)
+            if len(grown) > self._bounds.members * ENTRY:
+                self._cut(key)
         return b"".join(added)
 
     def tidy(self, at_most: int) -> int:
@@ -125,50 +110,130 @@ class WindowMembers:
 
     def forget(self, number: int, key: str) -> None:
         """Forget what the live bucket *number* has of *key*."""
-        runs = self._runs.of(key)
-        run = runs[key]
-        gone = [
-            at
-            for at in range(self._start(key, run), len(run), _ENTRY)
-            if self._number(run, at) == number
-        ]
-        self.sums.subtract(number, key, len(gone))
-        self._keep(runs, key, _without(run, gone))
+        pieces = self._pieces.get(key)
+        runs = [self._runs.of(key)[key]] if pieces is None else pieces.runs
+        for at, run in enumerate(list(runs)):
+            gone = [
+                place
+                for place in range(start_of(run, self.timeline.first), len(run), ENTRY)
+                if number_at(run, place, self.timeline.first) == number
+            ]
+            if gone:
+                self.sums.subtract(number, key, len(gone))
+                left = without(run, gone)
+                self._weight -= len(run) - len(left)
+                if pieces is None:
+                    self._runs.of(key)[key] = left
+                else:
+                    pieces.keep(at, left)
+        self._leave(key)
 
     def buckets(self) -> Iterator[tuple[int, dict[str, bytes]]]:
         """Yield each live bucket, oldest first: its number, and the members of every key."""
-        found: dict[int, dict[str, bytes]] = {}
-        for key, run in self._runs.items():
-            for at in range(self._start(key, run), len(run), _ENTRY):
-                members = found.setdefault(self._number(run, at), {})
-                members[key] = members.get(key, b"") + run[at : at + HASH_SIZE]
-        for number in sorted(found):
-            yield number, found[number]
-
-    def _start(self, key: str, run: bytes) -> int:
-        """Return where in *run* those begin that are in the window."""
-        return len(run) - _ENTRY * self.sums.sum(key)
-
-    def _number(self, run: bytes, at: int) -> int:
-        """Return the number of the bucket of the live member *at* that place of *run*."""
         first = self.timeline.first
-        number = int.from_bytes(run[at + HASH_SIZE : at + _ENTRY], "little")
-        return first + (number - first) % _NUMBERS
+        found: dict[int, dict[str, list[bytes]]] = {}
+        for key, run in self._all_runs():
+            for at in range(start_of(run, first), len(run), ENTRY):
+                members = found.setdefault(number_at(run, at, first), {})
+                members.setdefault(key, []).append(run[at : at + HASH_SIZE])
+        for number in sorted(found):
+            yield number, {key: b"".join(members) for key, members in found[number].items()}
 
-    def _shorten(self, key: str, members: int) -> None:
-        runs = self._runs.of(key)
-        self._keep(runs, key, runs[key][_ENTRY * members :])
+    def _all_runs(self) -> Iterator[tuple[str, bytes]]:
+        yield from self._runs.items()
+        for key, pieces in self._pieces.items():
+            for run in pieces.runs:
+                yield key, run
 
-    def _keep(self, runs: dict[str, bytes], key: str, run: bytes) -> None:
-        before = runs.get(key)
-        self._weight += len(run) if before is None else len(run) - len(before)
-        if run:
-            runs[key] = run
-            if before is None:
-                self._weight += _RUN
-        elif before is not None:
+    def _searched(
+        self, key: str, members: Sequence[bytes]
+    ) -> Sequence[tuple[bytes, Sequence[bytes]]]:
+        """Return the runs of *key* in which each of the *members* is, if it is anywhere."""
+        pieces = self._pieces.get(key)
+        if pieces is None:
+            run = self._runs.of(key).get(key)
+            return () if run is None else ((run, members),)
+        return [(pieces.runs[at], some) for at, some in pieces.sorted_out(members).items()]
+
+    def _added(
+        self, number: int, key: str, run: bytes, members: Sequence[bytes]
+    ) -> tuple[bytes, Sequence[bytes]]:
+        """Return *run* with the *members* in the bucket *number*, and those that are new there.
+
+        What stood in older buckets is taken out of their sums.
+        """
+        stamped = stamp(number)
+        if 0 < len(members) <= self._bounds.few and len(set(members)) == len(members):
+            for member in members:
+                if member in run:
+                    break
+            else:  # most often: all are new
+                return run + stamped.join(members) + stamped, members
+        first = self.timeline.first
+        moved: list[int] = []
+        added: dict[bytes, None] = {}
+        found = places(run, start_of(run, first), members, self._bounds.few)
+        for member, at in zip(members, found, strict=True):
+            if at >= 0:
+                before = number_at(run, at, first)
+                if before == number:
+                    continue
+                if member not in added:
+                    self.sums.subtract(before, key, 1)
+                    moved.append(at)
+            added[member] = None
+        if not added:
+            return run, ()
+        return without(run, moved) + stamped.join(added) + stamped, list(added)
+
+    def _add_to_pieces(self, number: int, key: str, members: Sequence[bytes]) -> bytes:
+        pieces = self._pieces[key]
+        before = pieces.size
+        new: set[bytes] = set()
+        for at, some in pieces.sorted_out(members).items():
+            run, added = self._added(number, key, pieces.runs[at], some)
+            pieces.keep(at, run)
+            new.update(added)
+        if new:
+            self.sums.add(number, key, len(new))
+        pieces.divide(self._bounds.members)
+        self._weight += pieces.size - before
+        return b"".join([member for member in dict.fromkeys(members) if member in new])
+
+    def _cut(self, key: str) -> None:
+        """Keep *key*, which has grown heavy, in pieces from now on."""
+        pieces = self._pieces[key] = Pieces(self._runs.of(key).pop(key))
+        pieces.divide(self._bounds.members)
+
+    def _shorten(self, key: str, _: int) -> None:
+        """Forget what *key* has of buckets that are gone."""
+        first = self.timeline.first
+        pieces = self._pieces.get(key)
+        if pieces is not None:
+            before = pieces.size
+            pieces.shorten(first)
+            self._weight += pieces.size - before
+        else:
+            runs = self._runs.of(key)
+            # it has none if what is gone was forgotten with what was gone before it
+            if start := start_of(runs.get(key, b""), first):
+                runs[key] = runs[key][start:]
+                self._weight -= start
+        self._leave(key)
+
+    def _leave(self, key: str) -> None:
+        """Let go of *key* if it has no members any more."""
+        pieces = self._pieces.get(key)
+        if pieces is not None:
+            if pieces.size:
+                return
+            del self._pieces[key]
+        else:
+            runs = self._runs.of(key)
+            if runs.get(key) != b"":
+                return
             del runs[key]
-            self._weight -= _RUN
+        self._weight -= _RUN
 
     def _check(self) -> None:
         """Assert that the counts are those of the members, bucket by bucket."""
@@ -178,38 +243,18 @@ class WindowMembers:
                 self.sums.held(number)
             )
         live = {key for _, counts in self.sums.buckets() for key in counts}
-        for key, run in self._runs.items():
-            assert len(run) % _ENTRY == 0
-            start = self._start(key, run)
-            assert start >= 0
-            numbers = [self._number(run, at) for at in range(start, len(run), _ENTRY)]
+        for key, run in self._all_runs():
+            assert len(run) % ENTRY == 0
+            start = start_of(run, self.timeline.first)
+            numbers = [
+                number_at(run, at, self.timeline.first) for at in range(start, len(run), ENTRY)
+            ]
             assert numbers == sorted(numbers)
             live.discard(key)
         assert not live
-        assert self._weight == sum(_RUN + len(run) for _, run in self._runs.items())
-
-
-def _places(run: bytes, start: int, members: Sequence[bytes]) -> Sequence[int]:
-    """Return where in *run*, from *start* on, each of the *members* is; -1 where it is not."""
-    if len(members) > _FEW:
-        known = {run[at : at + HASH_SIZE]: at for at in range(start, len(run), _ENTRY)}
-        return [known.get(member, -1) for member in members]
-    places = []
-    for member in members:
-        at = run.find(member, start)
-        while at >= 0 and at % _ENTRY:
-            at = run.find(member, at + 1)
-        places.append(at)
-    return places
-
-
-def _without(run: bytes, places: Sequence[int]) -> bytes:
-    """Return *run* without the entries at *places*."""
-    if not places:
-        return run
-    kept, at = [], 0
-    for place in sorted(places):
-        kept.append(run[at:place])
-        at = place + _ENTRY
-    kept.append(run[at:])
-    return b"".join(kept)
+        for key, pieces in self._pieces.items():
+            assert key not in self._runs.of(key)
+            assert pieces.size
+            pieces._check()
+        keys = len(self._runs) + len(self._pieces)
+        assert self._weight == keys * _RUN + sum(len(run) for _, run in self._all_runs())

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from policyd.clock import WallTime
+from policyd.counting.bounds import USUAL
 from policyd.counting.shards import SHARDS, Shards
 
 _MOST_BUCKETS: Final = 288
@@ -33,9 +34,6 @@ _WIDTHS: Final = (
     *(3600, 7200, 14400, 21600, 43200, 86400, 172800),
 )
 
-
-_MOST_KEYS: Final = 50_000
-"""Of one bucket; there may be several that end together."""
 
 _ENTRY: Final = 120
 """Bytes that an entry of a dict takes, beside the characters of its key, about."""
@@ -103,6 +101,12 @@ class Timeline:
             return self.present
         return self._open(self.latest(now))
 
+    def close(self) -> None:
+        """Let all buckets leave the window before their time."""
+        self._first += len(self._ends)
+        self._ends.clear()
+        self.present = None
+
     def split(self) -> int:
         """Open another bucket that ends with the current one; return its number."""
         self._ends.append(self._ends[-1])
@@ -153,11 +157,15 @@ class Timeline:
 
 
 class WindowSums:
-    """Sums per key in a sliding window."""
+    """Sums per key in a sliding window.
 
-    __slots__ = ("_buckets", "_leaving", "_totals", "_weight", "timeline")
+    A bucket has no more than *most_keys*; then there are several that end together.
+    """
 
-    def __init__(self, window: float) -> None:
+    __slots__ = ("_buckets", "_leaving", "_most_keys", "_totals", "_weight", "timeline")
+
+    def __init__(self, window: float, most_keys: int = USUAL.keys) -> None:
+        self._most_keys = most_keys
         self.timeline = Timeline(window)
         self._buckets: dict[int, dict[str, int]] = {}
         self._leaving: deque[dict[str, int]] = deque()  # out of the window, still in the totals
@@ -184,6 +192,7 @@ class WindowSums:
 
     def drop(self) -> None:
         """Let go of everything; *tidy* forgets it."""
+        self.timeline.close()
         self._leaving.extend(self._buckets.values())
         self._buckets = {}
 
@@ -202,7 +211,7 @@ class WindowSums:
             self.advance(now)
             number = timeline.current(now)
         bucket = self._buckets.get(number)
-        if bucket is not None and len(bucket) >= _MOST_KEYS:
+        if bucket is not None and len(bucket) >= self._most_keys:
             number = timeline.split()
         return number
 

@@ -19,7 +19,7 @@ from policyd.aup.likeness_grid import Group, pack, unpack
 from policyd.aup.series import Series
 from policyd.aup.transaction import TransactionState
 from policyd.counting.counters import Bucket
-from policyd.counting.distinct import HASH_SIZE
+from policyd.counting.runs import HASH_SIZE
 from policyd.storage import rows
 from policyd.storage.complaint import reason
 from policyd.storage.contents import (

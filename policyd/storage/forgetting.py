@@ -11,7 +11,8 @@ from policyd.aup.address import fold_address
 from policyd.aup.counts import LIKENESS, LIMIT
 from policyd.aup.ladder import SERIES as LADDER
 from policyd.counting.counters import Bucket
-from policyd.counting.distinct import HASH_SIZE, Hasher
+from policyd.counting.distinct import Hasher
+from policyd.counting.runs import HASH_SIZE
 from policyd.storage.contents import Contents
 from policyd.storage.rows import Row, Value
 

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from policyd.clock import WallTime
+from policyd.counting.bounds import Bounds
 from policyd.counting.window import bucket_width
 
 DAY = 86400
@@ -22,6 +23,14 @@ WINDOWS = st.one_of(
 
 FIRST_NUMBERS = [0, 2**32 - 2, 2**33 - 1]
 """Of buckets; a member is kept with 32 bits of them."""
+
+BOUNDS = st.builds(
+    Bounds,
+    keys=st.sampled_from([1, 2, 50_000]),
+    few=st.sampled_from([0, 2, 32]),
+    members=st.sampled_from([1, 3, 1024]),
+)
+"""Most of them so low that a few members and keys are beyond them."""
 
 MEMBERS = [
     bytes.fromhex(member)

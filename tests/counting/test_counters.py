@@ -1,12 +1,13 @@
 """Usage, reservations and commits; and counts that outlive a restart or a changed window."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 from counting.moments import (
     BEFORE,
+    BOUNDS,
     DAY,
     FIRST_NUMBERS,
     MEMBERS,
@@ -24,16 +25,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from policyd.clock import WallTime
 from policyd.counting import distinct as distinct_module
-from policyd.counting import window as window_module
+from policyd.counting.bounds import Bounds
 from policyd.counting.counters import Bucket, Claim, Counter, DistinctCounter, SumCounter
-from policyd.counting.distinct import HASH_SIZE, Hasher
+from policyd.counting.distinct import Hasher
+from policyd.counting.runs import HASH_SIZE
 from policyd.counting.window import bucket_width
 
 HASH = Hasher(b"a secret of the tests")
 KINDS = [SumCounter, DistinctCounter]
 BY_KIND = pytest.mark.parametrize("make", KINDS)
 
-Make = Callable[[float], Counter]
+Make = type[SumCounter] | type[DistinctCounter]
 
 
 def people(key: str, *names: str) -> Claim:
@@ -508,25 +510,16 @@ def test_a_bucket_of_long_ago_is_not_restored(make: Make) -> None:
 class OnDisk(RuleBasedStateMachine):
     """What is kept on disk is what was taken, less what is out of the window by then."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-
-    def teardown(self) -> None:
-        self.patch.undo()
-
     @initialize(
         window=WINDOWS,
         make=st.sampled_from(KINDS),
-        most_keys=st.sampled_from([1, 2, 50_000]),
-        few=st.sampled_from([0, 2, 32]),
+        bounds=BOUNDS,
         first=st.sampled_from(FIRST_NUMBERS),
     )
-    def begin(self, window: int, make: Make, most_keys: int, few: int, first: int) -> None:
-        self.patch.setattr(window_module, "_MOST_KEYS", most_keys)
-        self.patch.setattr(distinct_module, "_FEW", few)
+    def begin(self, window: int, make: Make, bounds: Bounds, first: int) -> None:
         self.make = make
-        self.counter = make(window)
+        self.bounds = bounds
+        self.counter = make(window, self.bounds)
         self.counter.timeline._first = first
         self.past = Past(window)
         self.kept: list[Bucket] = []
@@ -574,7 +567,7 @@ class OnDisk(RuleBasedStateMachine):
     @rule(first=st.sampled_from(FIRST_NUMBERS), at_most=st.integers(0, 3))
     def restart(self, first: int, at_most: int) -> None:
         self.take(join=False)
-        again = self.make(self.past.window)
+        again = self.make(self.past.window, self.bounds)
         again.timeline._first = first
         again.restore(self.kept, self.now)
         again._check()
@@ -614,11 +607,8 @@ TestOnDisk.settings = settings(deadline=None, max_examples=200, stateful_step_co
 
 
 @BY_KIND
-def test_a_split_bucket_is_restored_as_one_that_holds_the_same(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(window_module, "_MOST_KEYS", 2)
-    counter, again = make(3600), make(3600)
+def test_a_split_bucket_is_restored_as_one_that_holds_the_same(make: Make) -> None:
+    counter, again = (make(3600, Bounds(keys=2)) for _ in range(2))
     for second in (0, 10):
         for key in ("alice", "bob", "carol", "alice", "bob", "dave"):
             members = [HASH("x"), HASH(f"{second}"), HASH(f"{len(counter)}")]

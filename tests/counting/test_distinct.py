@@ -4,21 +4,22 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from counting.moments import FIRST_NUMBERS, MEMBERS, START, WINDOWS, Past, at, steps
+from counting.moments import BOUNDS, FIRST_NUMBERS, MEMBERS, START, WINDOWS, Past, at, steps
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from policyd.clock import WallTime
 from policyd.counting import distinct as distinct_module
-from policyd.counting import window as window_module
-from policyd.counting.distinct import HASH_SIZE, Hasher, WindowMembers
+from policyd.counting.bounds import USUAL, Bounds
+from policyd.counting.distinct import Hasher, WindowMembers
+from policyd.counting.runs import HASH_SIZE
 
 HASH = Hasher(b"a secret of the tests")
 
 
-def members(window: float = 3600) -> WindowMembers:
-    made = WindowMembers(window)
+def members(window: float = 3600, bounds: Bounds = USUAL) -> WindowMembers:
+    made = WindowMembers(window, bounds)
     made.sums.advance(at(0))
     return made
 
@@ -244,29 +245,28 @@ def test_many_members_are_counted_as_few_are(many: int) -> None:
     st.lists(st.sampled_from(MEMBERS), unique=True),
     st.lists(st.integers(0, 2), min_size=8, max_size=8),
     st.sampled_from([0, 32]),
+    st.sampled_from([2, 1024]),
     st.sampled_from(FIRST_NUMBERS),
 )
-@example([MEMBERS[2], MEMBERS[0]], [0] * 8, 32, 0)
+@example([MEMBERS[2], MEMBERS[0]], [0] * 8, 32, 1024, 0)
 def test_a_member_is_not_found_across_the_edges_of_others(
-    present: Sequence[bytes], seconds: list[int], few: int, first: int
+    present: Sequence[bytes], seconds: list[int], few: int, many: int, first: int
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distinct_module, "_FEW", few)
-        counted = members(288)
-        counted.timeline._first = first
-        for member, second in zip(present, sorted(seconds), strict=False):
-            counted.sums.advance(at(second))
-            number, added = counted.add("alice", [member], at(second))
-            assert added == member
-            counted._check()
-        absent = [member for member in MEMBERS if member not in present]
-        assert list(counted.unknown("alice", MEMBERS)) == absent
-        whereabouts = counted.whereabouts("alice", MEMBERS)
-        assert sum(whereabouts.values()) == len(present)
-        assert set(whereabouts) == set(range(first, number + 1) if present else ())
-        counted.add("alice", MEMBERS, at(2))
+    counted = members(288, Bounds(few=few, members=many))
+    counted.timeline._first = first
+    for member, second in zip(present, sorted(seconds), strict=False):
+        counted.sums.advance(at(second))
+        number, added = counted.add("alice", [member], at(second))
+        assert added == member
         counted._check()
-        assert counted.sums.sum("alice") == len(MEMBERS)
+    absent = [member for member in MEMBERS if member not in present]
+    assert list(counted.unknown("alice", MEMBERS)) == absent
+    whereabouts = counted.whereabouts("alice", MEMBERS)
+    assert sum(whereabouts.values()) == len(present)
+    assert set(whereabouts) == set(range(first, number + 1) if present else ())
+    counted.add("alice", MEMBERS, at(2))
+    counted._check()
+    assert counted.sums.sum("alice") == len(MEMBERS)
 
 
 def test_members_are_found_where_the_edges_look_like_them() -> None:
@@ -321,23 +321,14 @@ HASHES = [*map(HASH, NAMES), *MEMBERS]
 
 
 class MembersAgainstAList(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-
-    def teardown(self) -> None:
-        self.patch.undo()
-
     @initialize(
         window=WINDOWS,
-        most_keys=st.sampled_from([1, 2, 50_000]),
-        few=st.sampled_from([0, 2, 32]),
+        bounds=BOUNDS,
         first=st.sampled_from(FIRST_NUMBERS),
     )
-    def begin(self, window: int, most_keys: int, few: int, first: int) -> None:
-        self.patch.setattr(window_module, "_MOST_KEYS", most_keys)
-        self.patch.setattr(distinct_module, "_FEW", few)
-        self.counted = WindowMembers(window)
+    def begin(self, window: int, bounds: Bounds, first: int) -> None:
+        self.bounds = bounds
+        self.counted = WindowMembers(window, self.bounds)
         self.counted.timeline._first = first
         self.past = Past(window)
         self.now = START
@@ -391,7 +382,7 @@ class MembersAgainstAList(RuleBasedStateMachine):
 
     @rule(first=st.sampled_from(FIRST_NUMBERS))
     def save_and_load(self, first: int) -> None:
-        again = WindowMembers(self.past.window)
+        again = WindowMembers(self.past.window, self.bounds)
         again.timeline._first = first
         for number, members in self.counted.buckets():
             place = again.timeline.restore(self.counted.timeline.end(number), self.now)

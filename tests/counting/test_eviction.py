@@ -1,18 +1,18 @@
 """What is forgotten when memory is short."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from counting.moments import MEMBERS, START, WINDOWS, at, ends, steps
+from counting.moments import BOUNDS, MEMBERS, START, WINDOWS, at, ends, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from policyd.clock import WallTime
-from policyd.counting import window as window_module
+from policyd.counting.bounds import Bounds
 from policyd.counting.counters import Claim, Counter, DistinctCounter, SumCounter
-from policyd.counting.distinct import HASH_SIZE, Hasher
+from policyd.counting.distinct import Hasher
+from policyd.counting.runs import HASH_SIZE
 
 HASH = Hasher(b"a secret of the tests")
 KINDS = [SumCounter, DistinctCounter]
@@ -20,7 +20,7 @@ BY_KIND = pytest.mark.parametrize("make", KINDS)
 FAR = 1000.0
 """More than anybody comes to."""
 
-Make = Callable[[float], Counter]
+Make = type[SumCounter] | type[DistinctCounter]
 Held = dict[tuple[int, str], int]
 
 
@@ -300,20 +300,10 @@ def test_first_goes_who_was_not_counted_since_then_who_is_not_near_then_anybody(
 class Evicting(RuleBasedStateMachine):
     """What was forgotten is gone; everything else is as if nothing had been."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-
-    def teardown(self) -> None:
-        self.patch.undo()
-
-    @initialize(
-        window=WINDOWS, make=st.sampled_from(KINDS), most_keys=st.sampled_from([1, 2, 50_000])
-    )
-    def begin(self, window: int, make: Make, most_keys: int) -> None:
-        self.patch.setattr(window_module, "_MOST_KEYS", most_keys)
+    @initialize(window=WINDOWS, make=st.sampled_from(KINDS), bounds=BOUNDS)
+    def begin(self, window: int, make: Make, bounds: Bounds) -> None:
         self.window = window
-        self.counter = make(window)
+        self.counter = make(window, bounds)
         self.held: dict[tuple[int, str], Any] = {}  # an amount, or members
         self.ends: dict[int, float] = {}
         self.now = START

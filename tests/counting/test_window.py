@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from policyd.clock import WallTime
 from policyd.counting import window as window_module
+from policyd.counting.bounds import USUAL
 from policyd.counting.window import Timeline, WindowSums, bucket_width
 
 
@@ -227,7 +228,7 @@ def test_what_is_dropped_counts_no_more_and_is_forgotten_in_slices() -> None:
     sums.advance(at(602))  # the first bucket is leaving already
     sums.drop()
     assert sums.sum("a") == 0
-    assert list(map(dict, (held for _, held in sums.buckets()))) == [{}, {}]
+    assert list(map(dict, (held for _, held in sums.buckets()))) == []
     sums._check()
     # and counting may go on meanwhile
     sums.add(sums.timeline.current(at(602)), "a", 5)
@@ -256,9 +257,8 @@ def test_tidying_tells_what_it_forgot() -> None:
 # how big it is
 
 
-def test_a_bucket_of_too_many_keys_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window_module, "_MOST_KEYS", 10)
-    sums = WindowSums(3600)
+def test_a_bucket_of_too_many_keys_is_split() -> None:
+    sums = WindowSums(3600, 10)
     sums.advance(at(0))
     for number in range(35):
         sums.add(sums.current(at(0)), f"key{number % 30}", 1)
@@ -275,11 +275,8 @@ def test_a_bucket_of_too_many_keys_is_split(monkeypatch: pytest.MonkeyPatch) -> 
     assert sums.sum("key0") == 0
 
 
-def test_a_bucket_that_is_full_is_not_opened_again_and_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(window_module, "_MOST_KEYS", 1)
-    sums = WindowSums(3600)
+def test_a_bucket_that_is_full_is_not_opened_again_and_again() -> None:
+    sums = WindowSums(3600, 1)
     sums.advance(at(0))
     sums.add(sums.current(at(0)), "a", 1)
     assert [sums.current(at(0)), sums.current(at(1)), sums.current(at(2))] == [1, 1, 1]
@@ -287,7 +284,7 @@ def test_a_bucket_that_is_full_is_not_opened_again_and_again(
 
 
 def test_no_bucket_is_so_big_that_it_would_be_felt() -> None:
-    assert window_module._MOST_KEYS <= 50_000
+    assert USUAL.keys <= 50_000
 
 
 def test_the_weight_is_that_of_the_keys_in_buckets_and_in_all() -> None:
@@ -489,18 +486,10 @@ KEYS = ["a", "b", "c"]
 
 
 class SumsAgainstAList(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-
-    def teardown(self) -> None:
-        self.patch.undo()
-
     @initialize(window=WINDOWS, most_keys=st.sampled_from([1, 2, 50_000]))
     def begin(self, window: int, most_keys: int) -> None:
-        self.patch.setattr(window_module, "_MOST_KEYS", most_keys)
         self.most_keys = most_keys
-        self.sums = WindowSums(window)
+        self.sums = WindowSums(window, most_keys)
         self.past = Past(window)
         self.now = START
         self.advance()

@@ -1,0 +1,18 @@
+"""How big things get before they are cut: what is copied, searched or grown in one go."""
+
+from typing import Final, NamedTuple
+
+
+class Bounds(NamedTuple):
+    """Where counting changes its ways; smaller ones make the same counts.
+
+    A bucket of *keys* is full, and another one is opened beside it. A *few* members are looked for
+    one by one. A run of more than so many *members* is cut into pieces.
+    """
+
+    keys: int = 50_000
+    few: int = 32
+    members: int = 1024
+
+
+USUAL: Final = Bounds()
