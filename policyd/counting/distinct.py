@@ -42,13 +42,14 @@ class Hasher:
 class WindowMembers:
     """Distinct members per key in a sliding window."""
 
-    __slots__ = ("_bounds", "_pieces", "_runs", "_weight", "sums")
+    __slots__ = ("_bounds", "_pieces", "_runs", "_swept", "_weight", "sums")
 
     def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
         self.sums = WindowSums(window, bounds.keys)
         self._bounds = bounds
         self._runs: Shards[bytes] = Shards()
         self._pieces: dict[str, Pieces] = {}  # of the keys that have no one run
+        self._swept: dict[str, int] = {}  # heavy keys with members that are gone; up to which piece
         self._weight = 0
 
     @property
@@ -105,8 +106,11 @@ class WindowMembers:
         return b"".join(added)
 
     def tidy(self, at_most: int) -> int:
-        """Forget up to *at_most* entries of gone buckets; return how many."""
-        return self.sums.tidy(at_most, self._shorten)
+        """Forget up to *at_most* entries of gone buckets, or look at pieces; return how many."""
+        done = self.sums.tidy(at_most, self._shorten)
+        while self._swept and done < at_most:
+            done += self._sweep(at_most - done)
+        return done
 
     def forget(self, number: int, key: str) -> None:
         """Forget what the live bucket *number* has of *key*."""
@@ -196,30 +200,39 @@ class WindowMembers:
             new.update(added)
         if new:
             self.sums.add(number, key, len(new))
-        pieces.divide(self._bounds.members)
+        pieces.divide(self._bounds.piece)
         self._weight += pieces.size - before
         return b"".join([member for member in dict.fromkeys(members) if member in new])
 
     def _cut(self, key: str) -> None:
         """Keep *key*, which has grown heavy, in pieces from now on."""
         pieces = self._pieces[key] = Pieces(self._runs.of(key).pop(key))
-        pieces.divide(self._bounds.members)
+        pieces.divide(self._bounds.piece)
 
     def _shorten(self, key: str, _: int) -> None:
         """Forget what *key* has of buckets that are gone."""
-        first = self.timeline.first
-        pieces = self._pieces.get(key)
-        if pieces is not None:
-            before = pieces.size
-            pieces.shorten(first)
-            self._weight += pieces.size - before
-        else:
-            runs = self._runs.of(key)
-            # it has none if what is gone was forgotten with what was gone before it
-            if start := start_of(runs.get(key, b""), first):
-                runs[key] = runs[key][start:]
-                self._weight -= start
-        self._leave(key)
+        if key in self._pieces:
+            self._swept[key] = 0  # a few at a time
+            return
+        runs = self._runs.of(key)
+        # it has none if what is gone was forgotten with what was gone before it
+        if start := start_of(runs.get(key, b""), self.timeline.first):
+            runs[key] = runs[key][start:]
+            self._weight -= start
+            self._leave(key)
+
+    def _sweep(self, at_most: int) -> int:
+        """Forget what is gone of up to *at_most* pieces of one key; return how many they were."""
+        key, at = next(iter(self._swept.items()))
+        pieces = self._pieces[key]
+        before = pieces.size
+        looked = pieces.shorten(at, at_most, self.timeline.first)
+        self._weight += pieces.size - before
+        self._swept[key] = at + looked
+        if at + looked == len(pieces.runs):
+            del self._swept[key]
+            self._leave(key)
+        return looked
 
     def _leave(self, key: str) -> None:
         """Let go of *key* if it has no members any more."""
@@ -228,6 +241,7 @@ class WindowMembers:
             if pieces.size:
                 return
             del self._pieces[key]
+            self._swept.pop(key, None)
         else:
             runs = self._runs.of(key)
             if runs.get(key) != b"":
@@ -255,6 +269,8 @@ class WindowMembers:
         for key, pieces in self._pieces.items():
             assert key not in self._runs.of(key)
             assert pieces.size
+        assert set(self._swept) <= set(self._pieces)
+        for pieces in self._pieces.values():
             pieces._check()
         keys = len(self._runs) + len(self._pieces)
         assert self._weight == keys * _RUN + sum(len(run) for _, run in self._all_runs())

@@ -48,11 +48,17 @@ class Pieces:
             self.runs[many - full] = stays
             self.runs.append(moves)
 
-    def shorten(self, first: int) -> None:
-        """Forget what is of buckets before the *first*."""
-        for at, run in enumerate(self.runs):
+    def shorten(self, at: int, at_most: int, first: int) -> int:
+        """Forget what *at_most* runs, from that *at* this place on, have before the bucket *first*.
+
+        Return how many were looked at.
+        """
+        after = min(at + at_most, len(self.runs))
+        for place in range(at, after):
+            run = self.runs[place]
             if start := start_of(run, first):
-                self.keep(at, run[start:])
+                self.keep(place, run[start:])
+        return after - at
 
     def _check(self) -> None:
         """Assert that every member is where it belongs."""

@@ -29,6 +29,7 @@ BOUNDS = st.builds(
     keys=st.sampled_from([1, 2, 50_000]),
     few=st.sampled_from([0, 2, 32]),
     members=st.sampled_from([1, 3, 1024]),
+    piece=st.sampled_from([1, 2]),
 )
 """Most of them so low that a few members and keys are beyond them."""
 

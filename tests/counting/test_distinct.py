@@ -252,7 +252,7 @@ def test_many_members_are_counted_as_few_are(many: int) -> None:
 def test_a_member_is_not_found_across_the_edges_of_others(
     present: Sequence[bytes], seconds: list[int], few: int, many: int, first: int
 ) -> None:
-    counted = members(288, Bounds(few=few, members=many))
+    counted = members(288, Bounds(few=few, members=many, piece=2))
     counted.timeline._first = first
     for member, second in zip(present, sorted(seconds), strict=False):
         counted.sums.advance(at(second))
