@@ -9,6 +9,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from policyd import __version__
+from policyd.compiled import core
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def make_parser(command: str = "") -> argparse.ArgumentParser:
         prog="policyd",
         description="Enforce a mail provider's acceptable-use policy, as Postfix asks.",
     )
-    parser.add_argument("--version", action="version", version=f"policyd {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"policyd {__version__}, core {core()}"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     asked = _MODULES.get(command)
     for module in dict.fromkeys([asked] if asked else _MODULES.values()):

@@ -62,7 +62,7 @@ def _told(answer: Answer) -> Iterator[str]:
     memory = f"{answer['counts_memory'] / 1e6:.1f} MB"
     yield from facts(
         (
-            ("version", answer["version"]),
+            ("version", f"{answer['version']}, core {answer['core']}"),
             ("up", ago(answer["uptime"]).removesuffix(" ago")),
             ("mode", f"{answer['mode']}; {enforcing}"),
             ("listens", ", ".join(answer["listening"])),

@@ -13,6 +13,7 @@ from typing import Final
 from twisted.python.failure import Failure
 
 from policyd.aup.event import Event
+from policyd.compiled import core
 from policyd.config.problem import Problem, Severity
 from policyd.protocol.request import Request
 from policyd.service.event_lines import said
@@ -60,6 +61,7 @@ class MailLog:
             Priority.NOTICE,
             "started",
             version=version,
+            core=core(),
             listen=",".join(listeners),
             mode=mode,
             limits=limits,

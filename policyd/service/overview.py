@@ -13,6 +13,7 @@ from policyd.aup.engine import Engine
 from policyd.aup.holders import key_part, maximum, values
 from policyd.aup.policy import Limit
 from policyd.clock import Instant
+from policyd.compiled import core
 from policyd.config.problem import quoted
 from policyd.config.summary import sentence
 from policyd.counting.counters import Counter
@@ -67,6 +68,7 @@ class Overview:
         ladder = engine.ladder
         fields = {
             "version": __version__,
+            "core": core(),
             "uptime": now.monotonic - self._begun,
             "mode": policy.mode.value,
             "limits": len(policy.limits),

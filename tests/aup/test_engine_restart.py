@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from aup.building import DAY, HOUR, Desk, external, limit, policy, request
+from conftest import Lower
 
 from policyd.aup import transaction
 from policyd.aup.policy import Count, EndSession, Mode, Recipients, Refuse, State
@@ -199,8 +200,8 @@ def test_within_the_caps_nothing_is_forgotten() -> None:
     assert desk.usage("bulk") == 100
 
 
-def test_open_transactions_are_capped_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "MOST_OPEN", 3)
+def test_open_transactions_are_capped_and_the_oldest_goes(lower: Lower) -> None:
+    lower(transaction, "MOST_OPEN", 3)
     desk = Desk(policy(limit(max=5), ALL))
     for n in range(5):
         asked = request("RCPT", "a@away.example", instance=f"i{n}")
@@ -211,8 +212,8 @@ def test_open_transactions_are_capped_and_the_oldest_goes(monkeypatch: pytest.Mo
     assert kept == ["i2", "i3", "i4"]
 
 
-def test_recipients_of_open_transactions_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "MOST_RECIPIENTS", 10)
+def test_recipients_of_open_transactions_are_capped(lower: Lower) -> None:
+    lower(transaction, "MOST_RECIPIENTS", 10)
     desk = Desk(policy(ALL))
     for n in range(4):
         for recipient in external(4):

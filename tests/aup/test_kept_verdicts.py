@@ -2,6 +2,7 @@
 
 import pytest
 from aup.building import START, request
+from conftest import Lower
 
 from policyd.aup import kept_verdicts
 from policyd.aup.kept_verdicts import KEPT_FOR, KeptVerdicts
@@ -118,8 +119,8 @@ def test_what_is_no_answer_is_never_given(packed: int | bytes) -> None:
     assert kept.find("a", at(0)) is None
 
 
-def test_there_are_never_more_than_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_verdicts, "MOST", 3)
+def test_there_are_never_more_than_the_most(lower: Lower) -> None:
+    lower(kept_verdicts, "MOST", 3)
     kept = KeptVerdicts()
     for number in range(10):
         kept.keep(str(number), REFUSAL, at(0))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aup.building import DAY, HOUR, Desk, external, limit, policy, request
+from conftest import Lower
 
 from policyd.aup import incidents as incidents_module
 from policyd.aup import ladder as ladder_module
@@ -876,8 +877,8 @@ def test_an_open_incident_outlives_an_old_one_of_the_same_sender() -> None:
     site.engine._check()
 
 
-def test_the_number_of_incidents_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incidents_module, "MOST_INCIDENTS", 10)
+def test_the_number_of_incidents_is_bounded(lower: Lower) -> None:
+    lower(incidents_module, "MOST_INCIDENTS", 10)
     site = Site(ladder())
     for n in range(25):
         site.offend(f"user{n}")
@@ -888,10 +889,8 @@ def test_the_number_of_incidents_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     site.engine._check()
 
 
-def test_recipients_of_one_incident_are_counted_up_to_a_bound(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(ladder_module, "MOST_COUNTED", 10)
+def test_recipients_of_one_incident_are_counted_up_to_a_bound(lower: Lower) -> None:
+    lower(ladder_module, "MOST_COUNTED", 10)
     site = Site(ladder())
     for _ in range(9):
         site.offend(recipients=4)
@@ -900,10 +899,8 @@ def test_recipients_of_one_incident_are_counted_up_to_a_bound(
     assert incident.attempts == 9
 
 
-def test_the_memory_of_incidents_is_bounded_and_figures_never_fall(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(ladder_module, "MOST_WEIGHT", 20_000)
+def test_the_memory_of_incidents_is_bounded_and_figures_never_fall(lower: Lower) -> None:
+    lower(ladder_module, "MOST_WEIGHT", 20_000)
     site = Site(ladder())
     for n in range(60):
         site.offend(f"user{n}", recipients=40)

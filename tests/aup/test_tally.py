@@ -4,6 +4,7 @@ import random
 
 import pytest
 from aup.building import DAY, HOUR, Desk, external, limit, policy, request
+from conftest import Lower
 
 from policyd.aup import tally as tallies
 from policyd.aup.event import Exceeded
@@ -159,8 +160,8 @@ def test_all_of_it_is_given_when_everything_is_written_anew() -> None:
     assert len(other.messages) == 1
 
 
-def test_without_room_for_names_the_sums_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tallies, "MOST_NAMES", 3)
+def test_without_room_for_names_the_sums_stay_right(lower: Lower) -> None:
+    lower(tallies, "MOST_NAMES", 3)
     desk = Desk(policy(FEW))
     for number in range(6):
         desk.mail(*external(5), sasl_username=f"box{number}")
@@ -173,8 +174,8 @@ def test_without_room_for_names_the_sums_stay_right(monkeypatch: pytest.MonkeyPa
     }
 
 
-def test_its_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tallies, "MOST_WEIGHT", 30_000)
+def test_its_memory_is_bounded(lower: Lower) -> None:
+    lower(tallies, "MOST_WEIGHT", 30_000)
     desk = Desk(policy(FEW))
     for number in range(400):
         desk.mail(*external(5), sasl_username=f"box{number % 20}")
@@ -198,10 +199,8 @@ def exceeded(instance: str) -> Exceeded:
     return event
 
 
-def test_messages_that_never_end_are_not_remembered_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(tallies, "_MOST_UNDER_WAY", 2)
+def test_messages_that_never_end_are_not_remembered_for_ever(lower: Lower) -> None:
+    lower(tallies, "_MOST_UNDER_WAY", 2)
     tally = Tally()
     for number in range(5):
         event = exceeded(f"{number}")

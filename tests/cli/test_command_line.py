@@ -10,6 +10,7 @@ import pytest
 
 from policyd import __version__
 from policyd.cli.main import main
+from policyd.compiled import core
 from policyd.config.schema import json_schema
 
 SAMPLE = Path(__file__).parents[2] / "etc/policyd/policy.yaml"
@@ -19,7 +20,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--version"])
     assert left.value.code == 0
-    assert capsys.readouterr().out == f"policyd {__version__}\n"
+    assert capsys.readouterr().out == f"policyd {__version__}, core {core()}\n"
 
 
 @pytest.mark.parametrize("argv", [[], ["check"], ["serve"], ["chekc", "x"], ["check", "a", "b"]])

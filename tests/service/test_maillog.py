@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from policyd.aup.event import Decided, Exceeded
 from policyd.aup.policy import Action, Count, EndSession, Mode
+from policyd.compiled import core
 from policyd.config.problem import Severity
 from policyd.counting.counters import Figures
 from policyd.protocol.reply import Verdict
@@ -273,6 +274,7 @@ SAID: list[tuple[str, tuple[Any, ...], Priority, str, dict[str, str]]] = [
         "started",
         {
             "version": "0.1.0",
+            "core": core(),
             "listen": "tcp:127.0.0.1:10040,unix:/run/x",
             "mode": "observe",
             "limits": "bulk,daily",
