@@ -36,15 +36,17 @@ Scope = tuple[str, str]
 class Message:
     """What limits see of a message: its *recipients*, its *size* in bytes, what it is like.
 
-    *likeness* names, by scope, the group that it belongs to, or would if it were counted.
+    *likeness* names, by scope, the group that it belongs to, or would if it were counted. *claims*
+    are those that were made of it, by the form that limits have in common.
     """
 
-    __slots__ = ("_counted", "_members", "likeness", "recipients", "size")
+    __slots__ = ("_counted", "_members", "claims", "likeness", "recipients", "size")
 
     def __init__(self, recipients: Sequence[Recipient], size: int) -> None:
         self.recipients = recipients
         self.size = size
         self.likeness: dict[Scope, str] = {}
+        self.claims: dict[int, Sequence[Claim]] = {}
         self._counted: dict[bool | None, Sequence[Recipient]] = {}
         self._members: dict[bool | None, Sequence[bytes]] = {}
 
@@ -70,17 +72,25 @@ class Message:
 class Rule:
     """A *limit* with its *counter*, and what of it depends on the rules alone.
 
-    *tells_at_once* says that it is known, and decides, at the first recipient (rule 2).
+    *tells_at_once* says that it is known, and decides, at the first recipient (rule 2). Limits of
+    the same *form* count the same by the same keys, if they differ in all else.
     """
 
-    __slots__ = ("counter", "limit", "quiet", "tells_at_once", "warn_at")
+    __slots__ = ("counter", "form", "limit", "quiet", "tells_at_once", "warn_at")
 
     def __init__(
-        self, limit: Limit, counter: Counter, warn_at: float | None, *, tells_at_once: bool
+        self,
+        limit: Limit,
+        counter: Counter,
+        warn_at: float | None,
+        *,
+        form: int,
+        tells_at_once: bool,
     ) -> None:
         self.limit = limit
         self.counter = counter
         self.warn_at = warn_at if limit.strike else None
+        self.form = form
         self.quiet = self.quiet_up_to(limit.max)
         self.tells_at_once = tells_at_once
 

@@ -152,15 +152,13 @@ class Deciding:
     def _commit(self, message: Message, tested: Tested) -> None:
         """Count *message* under every limit that it passed."""
         now = tested.now
-        joined: list[Scope] = []
+        joined: set[Scope] = set()
         for applied, claims in tested.passed:
             scope = applied.scope
             if scope is not None and claims and scope not in joined:
-                joined.append(scope)
+                joined.add(scope)
                 self.counts.groups[scope[0]].join(scope[1], message.size, now)
-            commit = applied.counter.commit
-            for claim in claims:
-                commit(claim, now)
+            applied.counter.commit_all(claims, now)
 
     def _transaction(self, request: Request, connection: Connection, now: Instant) -> Transaction:
         """Return the transaction of *request*, a new one if need be."""
@@ -221,8 +219,9 @@ class Deciding:
 
     def _settled(self, request: Request, transaction: Transaction) -> Sequence[Recipient]:
         """Return the recipients that Postfix accepted (rule 5)."""
-        count = transaction.recipient_count(request)
-        only = request["recipient"] if request.recipient_count == 1 else ""
+        asked = request.recipient_count
+        count = transaction.accepted_of(asked)
+        only = request["recipient"] if asked == 1 else ""
         if not transaction.rcpt_seen:
             return self._stand_ins(request, transaction, only, count)
         if only and transaction.recipients:
@@ -243,12 +242,15 @@ class Deciding:
 
     def _claims(self, applied: Applied, message: Message, now: WallTime) -> Sequence[Claim]:
         """Return what *applied* would count of *message*, having found out what it is like."""
-        scope = applied.scope
-        if scope is not None and scope not in message.likeness:
-            groups = self.counts.groups[scope[0]]
-            found = groups.find(scope[1], message.size, now)
-            message.likeness[scope] = groups.next_name if found is None else found
-        return applied.claims(message)
+        claims = message.claims.get(applied.rule.form)
+        if claims is None:
+            scope = applied.scope
+            if scope is not None and scope not in message.likeness:
+                groups = self.counts.groups[scope[0]]
+                found = groups.find(scope[1], message.size, now)
+                message.likeness[scope] = groups.next_name if found is None else found
+            claims = message.claims[applied.rule.form] = applied.claims(message)
+        return claims
 
     def _hold_again(self, transaction: Transaction, applied: Applied, now: WallTime) -> None:
         """Reserve under changed rules what *transaction* holds already."""

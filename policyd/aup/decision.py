@@ -34,13 +34,26 @@ class Decision(NamedTuple):
     events: Sequence[Event] = ()
 
 
-class Asked(NamedTuple):
+_PASSED: Final = Decision(PASS)
+"""Most decisions."""
+
+
+class Asked:
     """What one request is about: the *recipients* of a *transaction*, *now*."""
 
-    request: Request
-    transaction: Transaction
-    recipients: Sequence[Recipient]
-    now: WallTime
+    __slots__ = ("now", "recipients", "request", "transaction")
+
+    def __init__(
+        self,
+        request: Request,
+        transaction: Transaction,
+        recipients: Sequence[Recipient],
+        now: WallTime,
+    ) -> None:
+        self.request = request
+        self.transaction = transaction
+        self.recipients = recipients
+        self.now = now
 
     @property
     def facts(self) -> Facts:
@@ -68,7 +81,7 @@ class Decisions:
     def other(self, request: Request, verdict: Verdict) -> Decision:
         """Return the *verdict* on a *request* that nothing was tested for."""
         if not self.trace:
-            return Decision(verdict)
+            return _PASSED if verdict is PASS else Decision(verdict)
         return Decision(verdict, (Decided(verdict, "", request, ()),))
 
     def blocked(self, asked: Asked) -> Decision | None:
@@ -135,7 +148,7 @@ class Decisions:
             figures = () if tested is None else tuple(tested.figures())
             decided = Decided(verdict, asked.facts.account, asked.request, figures)
             events = (*events, decided)
-        return Decision(verdict, events)
+        return Decision(verdict, events) if events or verdict is not PASS else _PASSED
 
     def _told(self, asked: Asked) -> answer.Told:
         return answer.Told(self._policy, asked.facts, asked.request)

@@ -46,6 +46,7 @@ class Holding:
         self._policy = policy
         self._hasher = hasher
         self._keys: list[tuple[KeyPart, ...]] = []  # several limits count by the same
+        self._forms: list[tuple[object, ...]] = []  # and the same
         self._held = [self._rule(limit, counts) for limit in policy.limits]
 
     def to(self, facts: Facts, now: WallTime) -> Sequence[Applied]:
@@ -77,6 +78,7 @@ class Holding:
             limit,
             counts.counter(limit),
             self._policy.aftermath.ladder.warn_at,
+            form=self._form(limit),
             tells_at_once=is_known and limit.refuse is Refuse.MESSAGE and limit.answers,
         )
         return _Held(
@@ -86,6 +88,16 @@ class Holding:
             has_conditions=bool(limit.match.on_transaction or limit.unless.on_transaction),
             counts_clients=limit.count is Count.DISTINCT_CLIENTS,
         )
+
+    def _form(self, limit: Limit) -> int:
+        """Return the number of what the claims of *limit* depend on."""
+        form = (
+            *(limit.shared_parts, limit.likeness_scope, limit.split_by, limit.external),
+            *(limit.count, limit.match.on_recipient, limit.unless.on_recipient),
+        )
+        if form not in self._forms:
+            self._forms.append(form)
+        return self._forms.index(form)
 
     def _overridden(
         self, found: Iterable[Applied], facts: Facts, now: WallTime

@@ -21,6 +21,9 @@ KEPT_FOR: Final = 300.0
 MOST: Final = 500_000
 """More are kept for less long."""
 
+_PASSED: Final = b"\n"
+"""A pass on disk: a line with nothing on it."""
+
 _WIDTH: Final = 10.0
 """Seconds; on disk they are kept by when they were given, like counts."""
 
@@ -41,14 +44,9 @@ class KeptVerdicts:
     @staticmethod
     def name(request: Request, host: str) -> str:
         """Return what tells *request* of *host* from all that are not repetitions of it."""
-        return "\n".join(
-            (
-                host,
-                request["instance"],
-                request["queue_id"],
-                request["recipient_count"],
-                request["size"],
-            )
+        return (
+            f"{host}\n{request['instance']}\n{request['queue_id']}"
+            f"\n{request['recipient_count']}\n{request['size']}"
         )
 
     def find(self, name: str, now: MonotonicTime) -> Verdict | None:
@@ -120,7 +118,7 @@ class KeptVerdicts:
 
 def _packed(verdict: Verdict) -> bytes:
     """Return *verdict* as one line."""
-    return b"\n" if verdict is PASS else json.dumps(verdict).encode() + b"\n"
+    return _PASSED if verdict is PASS else json.dumps(verdict).encode() + b"\n"
 
 
 def _unpacked(lines: int | bytes) -> Verdict:

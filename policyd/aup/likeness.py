@@ -159,18 +159,8 @@ class Groups:
     def _nearest(self, scope: str, size: int, now: WallTime) -> Group | None:
         if self._asked != (scope, size, now):
             self._asked = scope, size, now
-            self._answer = self._look_up(scope, size, now)
+            self._answer = self._grid.nearest(scope, size, self._life, now)
         return self._answer
-
-    def _look_up(self, scope: str, size: int, now: WallTime) -> Group | None:
-        grid = self._grid
-        around = grid.around(scope, size)
-        if not around:
-            return None
-        alike = [one for one in around if grid.is_alike(one, size) and self._lives(one, now)]
-        if not alike:
-            return None
-        return min(alike, key=lambda group: (abs(group.size - size), group.serial))
 
     def _put(self, scope: str, group: Group) -> None:
         self._asked = None

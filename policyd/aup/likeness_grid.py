@@ -1,7 +1,7 @@
 """Groups of similar messages by their sizes, so that the nearest ones are found at once.
 
-The sizes are cut into cells as wide as the tolerance, so that a group that is near enough is in the
-cell of a size, or in one beside it. A cell's groups are packed into bytes: a million groups are
+The sizes are cut into cells some tolerances wide, so that the groups that are near enough to a size
+are in one cell, or in two side by side. A cell's groups are packed into bytes: a million groups are
 nothing for the garbage collector to follow.
 """
 
@@ -15,6 +15,9 @@ from policyd.clock import WallTime
 from policyd.counting.shards import SHARDS, Shards
 
 _GROUP: Final = struct.Struct("<QQd")
+_WIDTH: Final = 4
+"""Tolerances to a cell. A wider one has more groups in it, narrower ones are two more often."""
+
 _CELL: Final = 200
 """Bytes that a cell takes, beside its key and its groups, about."""
 
@@ -63,45 +66,54 @@ class Grid:
         self.weight = 0
         self._tolerance = tolerance = likeness.tolerance
         self._percent = likeness.percent
-        # a hair wider than it must be, for what floating point rounds away
         self._log_width = (
-            -log1p(-tolerance / 100) * (1 + 1e-9) if self._percent and 0 < tolerance < 100 else 0.0
+            -log1p(-tolerance / 100) * _WIDTH if self._percent and 0 < tolerance < 100 else 0.0
         )
 
     def is_for(self, likeness: Likeness) -> bool:
         """Tell whether the tolerance is that of *likeness*."""
         return (self._tolerance, self._percent) == (likeness.tolerance, likeness.percent)
 
-    def is_alike(self, group: Group, size: int) -> bool:
-        """Tell whether a message of *size* is similar to those of *group*."""
-        tolerance = group.size * self._tolerance / 100 if self._percent else self._tolerance
-        return abs(group.size - size) <= tolerance
+    def nearest(self, scope: str, size: int, life: float, now: WallTime) -> Group | None:
+        """Return the group that a message of *size* is most alike to, the older one of two.
 
-    def around(self, scope: str, size: int) -> list[Group]:
-        """Return all groups that a message of *size* may be alike to, and some others."""
-        cell = self._cell(size)
-        found: list[Group] = []
-        cells = self.cells.dicts
-        for at in (cell - 1, cell, cell + 1):
-            key = f"{scope}\n{at}"
-            packed = cells[hash(key) % SHARDS].get(key)
-            if packed is not None:
-                found.extend(unpack(packed))
-        return found
+        Those that were not prolonged for a *life* before *now* have ended.
+        """
+        best: Group | None = None
+        least = 0
+        least_cell, most_cell = self._cells(size)
+        for cell in range(least_cell, most_cell + 1):
+            key = f"{scope}\n{cell}"
+            packed = self.cells.dicts[hash(key) % SHARDS].get(key)
+            if packed is None:
+                continue
+            for group in _GROUP.iter_unpack(packed):
+                difference = abs(group[0] - size)
+                if (
+                    difference <= self._tolerated(group[0])
+                    and group[2] + life > now
+                    and (best is None or (difference, group[1]) < (least, best.serial))
+                ):
+                    best = Group(*group)
+                    least = difference
+        return best
 
     def put(self, scope: str, group: Group) -> None:
         """Put in *group*, in the place of what it was before."""
         key = f"{scope}\n{self._cell(group.size)}"
         cells = self.cells.dicts[hash(key) % SHARDS]
         packed = cells.get(key)
+        new = _GROUP.pack(*group)
         if packed is None:
-            cells[key] = _GROUP.pack(*group)
+            cells[key] = new
             self.count += 1
             self.weight += _CELL + len(key) + _GROUP.size
             return
         at = _place_of(packed, group.serial)
-        after = packed[:at] + _GROUP.pack(*group) + packed[at + _GROUP.size :]
-        self._keep(key, packed, after)
+        cells[key] = packed[:at] + new + packed[at + _GROUP.size :]
+        if at == len(packed):
+            self.count += 1
+            self.weight += _GROUP.size
 
     def remove(self, scope: str, group: Group) -> None:
         """Take out *group*, if it is there."""
@@ -131,13 +143,28 @@ class Grid:
         elif before:
             del self.cells.of(key)[key]
 
-    def _cell(self, size: int) -> int:
-        """Return the cell of *size*: sizes that are alike are in the same or in adjacent ones."""
+    def _tolerated(self, size: int) -> float:
+        """Return how much a message may differ from a group of *size*."""
+        return size * self._tolerance / 100 if self._percent else self._tolerance
+
+    def _cells(self, size: int) -> tuple[int, int]:
+        """Return the first and the last cell of the groups that *size* may be alike to."""
+        tolerance = self._tolerance
         if not self._percent:
-            return int(size // (self._tolerance + 1))
+            return self._cell(size - tolerance), self._cell(size + tolerance)
+        if not self._log_width:
+            return self._cell(size), self._cell(size)
+        # a hair further than it must be, for what floating point rounds away
+        least, most = size / (1 + tolerance / 100), size / (1 - tolerance / 100)
+        return self._cell(least * (1 - 1e-9)), self._cell(most * (1 + 1e-9))
+
+    def _cell(self, size: float) -> int:
+        """Return the cell of *size*."""
+        if not self._percent:
+            return int(size // (_WIDTH * (self._tolerance + 1)))
         if self._log_width:
             return int(log1p(size) / self._log_width)
-        return size if self._tolerance == 0 else 0
+        return int(size) if self._tolerance == 0 else 0
 
     def _check(self) -> None:
         """Assert that every group is in its cell, and once."""

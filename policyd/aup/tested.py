@@ -26,14 +26,9 @@ class Tested:
 
     def test(self, applied: Applied, claims: Sequence[Claim]) -> None:
         """Test *claims*; of several the one that comes to the most speaks."""
-        if not self._exact:
-            at_most, quiet, now = applied.counter.at_most, applied.quiet, self.now
-            for claim in claims:
-                if at_most(claim, now) > quiet:
-                    break
-            else:
-                self.passed.append((applied, claims))
-                return
+        if not self._exact and not applied.counter.may_exceed(applied.quiet, claims, self.now):
+            self.passed.append((applied, claims))
+            return
         worst: Figures | None = None
         over: list[tuple[Claim, Figures]] = []
         for claim in claims:

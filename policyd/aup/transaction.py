@@ -113,9 +113,9 @@ class Transaction:
         """
         return max(0, request.size - self._base_size)
 
-    def recipient_count(self, request: Request) -> int:
-        """Return how many recipients Postfix accepted for the message of *request* (rule 7)."""
-        return max(0, request.recipient_count - self._base_count)
+    def accepted_of(self, recipient_count: int) -> int:
+        """Return how many of the recipients that Postfix has count for this message (rule 7)."""
+        return max(0, recipient_count - self._base_count)
 
     def not_held(self, applied: Applied, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Return those *claims* that the transaction does not hold: it is one message only once."""
@@ -132,6 +132,8 @@ class Transaction:
 
     def release(self, only: Applied | None = None) -> None:
         """Give up what is reserved, of all limits or of one *only*; the recipients stay."""
+        if not self._holds:
+            return
         kept = []
         for applied, claim in self._holds:
             if only is None or applied is only:

@@ -16,12 +16,27 @@ from policyd.counting.runs import HASH_SIZE
 from policyd.counting.window import Timeline, WindowSums
 
 
-class Claim(NamedTuple):
+class Claim:
     """What one step would add to *key*: an *amount*, or the hashed *members*."""
 
-    key: str
-    amount: int
-    members: Sequence[bytes] = ()
+    __slots__ = ("amount", "key", "members")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, key: str, amount: int, members: Sequence[bytes] = ()) -> None:
+        self.key = key
+        self.amount = amount
+        self.members = members
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Claim)
+            and self.key == other.key
+            and self.amount == other.amount
+            and self.members == other.members
+        )
+
+    def __repr__(self) -> str:
+        return f"Claim({self.key!r}, {self.amount!r}, {self.members!r})"
 
 
 class Figures(NamedTuple):
@@ -56,12 +71,20 @@ class Counter(ABC):
         """Return U, R and A of *claim*."""
 
     @abstractmethod
-    def at_most(self, claim: Claim, now: WallTime) -> int:
-        """Return what U + R + A of *claim* is, or more; it is found in less time."""
+    def may_exceed(self, most: int, claims: Sequence[Claim], now: WallTime) -> bool:
+        """Tell whether U + R + A of any of the *claims* may be more than *most*.
+
+        It takes less time than to say what it is.
+        """
 
     @abstractmethod
     def commit(self, claim: Claim, now: WallTime) -> None:
         """Add *claim* to the usage; its reservation is released separately."""
+
+    def commit_all(self, claims: Sequence[Claim], now: WallTime) -> None:
+        """Add each of the *claims*."""
+        for claim in claims:
+            self.commit(claim, now)
 
     @abstractmethod
     def reserve(self, claim: Claim) -> None:
@@ -198,17 +221,21 @@ class SumCounter(BucketCounter):
         self._sums.advance(now)
         return Figures(self._sums.sum(claim.key), self._held.get(claim.key, 0), claim.amount)
 
-    def at_most(self, claim: Claim, now: WallTime) -> int:
-        self._sums.advance(now)
-        key, amount, _ = claim
-        total = self._sums.sum(key) + amount
-        return total + self._held.get(key, 0) if self._held else total
+    def may_exceed(self, most: int, claims: Sequence[Claim], now: WallTime) -> bool:
+        sums, held = self._sums, self._held
+        sums.advance(now)
+        for claim in claims:
+            reserved = held.get(claim.key, 0) if held else 0
+            if sums.sum(claim.key) + claim.amount + reserved > most:
+                return True
+        return False
 
     def commit(self, claim: Claim, now: WallTime) -> None:
-        key, amount, _ = claim
+        key, amount = claim.key, claim.amount
         if amount:
-            number = self._sums.current(now)
-            self._sums.add(number, key, amount)
+            sums = self._sums
+            number = sums.current(now)
+            sums.add(number, key, amount)
             changes = self._changes.get(number)
             if changes is None:
                 changes = self._changes[number] = {}
@@ -287,19 +314,21 @@ class DistinctCounter(BucketCounter):
             asked = [member for member in asked if member not in held]
         return Figures(members.sums.sum(claim.key), reserved, len(set(asked)))
 
-    def at_most(self, claim: Claim, now: WallTime) -> int:
-        sums = self._members.sums
+    def may_exceed(self, most: int, claims: Sequence[Claim], now: WallTime) -> bool:
+        sums, held = self._members.sums, self._held
         sums.advance(now)
-        key, _, members = claim
-        total = sums.sum(key) + len(members)
-        return total + len(self._held.get(key, ())) if self._held else total
+        for claim in claims:
+            reserved = len(held.get(claim.key, ())) if held else 0
+            if sums.sum(claim.key) + len(claim.members) + reserved > most:
+                return True
+        return False
 
     def _stays(self, claim: Claim) -> Mapping[int, int]:
         return self._members.whereabouts(claim.key, claim.members)
 
     def commit(self, claim: Claim, now: WallTime) -> None:
-        key, _, members = claim
-        number, added = self._members.add(key, members, now)
+        key = claim.key
+        number, added = self._members.add(key, claim.members, now)
         if added:
             changes = self._changes.get(number)
             if changes is None:

@@ -4,7 +4,7 @@ What a key has is remembered for much longer than a window is: as long as a memb
 no first-time one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 
 from policyd.clock import WallTime
@@ -49,10 +49,14 @@ class FirstTimeCounter(Counter):
         _, reserved, asked = self.known.figures(claim, now)
         return Figures(self._counted.figures(claim, now).used, reserved, asked)
 
-    def at_most(self, claim: Claim, now: WallTime) -> int:
-        """Return what U + R + A of *claim* is, or more; it is found in less time."""
-        asked = self.known.at_most(claim, now) - self.known.sums.sum(claim.key)
-        return asked + self._counted.at_most(claim, now)
+    def may_exceed(self, most: int, claims: Sequence[Claim], now: WallTime) -> bool:
+        """Tell whether U + R + A of any of the *claims* may be more than *most*."""
+        for claim in claims:
+            known = self.known.sums.sum(claim.key)
+            used = self._counted.figures(claim, now).used
+            if self.known.may_exceed(most + known - used, (claim,), now):
+                return True
+        return False
 
     def commit(self, claim: Claim, now: WallTime) -> None:
         """Add *claim* to the usage; its reservation is released separately."""

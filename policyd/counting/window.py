@@ -221,16 +221,18 @@ class WindowSums:
         if bucket is None:
             bucket = self._buckets[number] = {}
         totals = self._totals.dicts[hash(key) % SHARDS]
-        if key in totals:
-            totals[key] += amount
-        else:
-            totals[key] = amount
-            self._weight += _ENTRY + len(key)
-        if key in bucket:
-            bucket[key] += amount
-        else:
+        total = totals.get(key)
+        if total is None:  # and so it is in no bucket
+            totals[key] = bucket[key] = amount
+            self._weight += 2 * (_ENTRY + len(key))
+            return
+        totals[key] = total + amount
+        here = bucket.get(key)
+        if here is None:
             bucket[key] = amount
             self._weight += _ENTRY + len(key)
+        else:
+            bucket[key] = here + amount
 
     def subtract(self, number: int, key: str, amount: int) -> None:
         """Take *amount* of *key* out of the live bucket *number* again."""

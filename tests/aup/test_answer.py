@@ -42,7 +42,7 @@ def excess(
     rule: Limit, figures: tuple[int, int, int] = (3, 0, 1), counter: Counter | None = None
 ) -> Excess:
     counter = counter or SumCounter(rule.window)
-    applied = Applied(Rule(rule, counter, None, tells_at_once=True), "key")
+    applied = Applied(Rule(rule, counter, None, form=0, tells_at_once=True), "key")
     return Excess(applied, Claim("key", 1), Figures(*figures))
 
 

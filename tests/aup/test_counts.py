@@ -135,7 +135,7 @@ def test_the_order_of_limits_does_not_matter() -> None:
 @pytest.mark.parametrize("rule", [SUM, MEMBERS])
 def test_what_is_forgotten_stays_forgotten_under_a_longer_window(rule: Limit) -> None:
     counts = counted(rule)
-    counts.counter(rule).commit(ALICE._replace(members=[HASH("z")]), at(HOUR))
+    counts.counter(rule).commit(Claim("alice", 2, [HASH("z")]), at(HOUR))
     longer = replace(rule, window=DAY)
     # nobody has looked since
     assert counts.obey(policy(longer), at(HOUR + 20)) == []
