@@ -1,5 +1,6 @@
 """What the core is: compiled or plain Python."""
 
+import os
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -9,6 +10,11 @@ import pytest
 
 from policyd import compiled
 from policyd.aup import engine
+
+
+@pytest.mark.skipif("POLICYD_CORE" not in os.environ, reason="it may be either")
+def test_it_is_what_is_to_be_tested() -> None:
+    assert compiled.core() == os.environ["POLICYD_CORE"]
 
 
 def test_it_is_what_was_imported() -> None:
