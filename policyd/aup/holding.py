@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from policyd.aup.applied import SEPARATOR, Applied, Rule, Scope, key_value
+from policyd.aup.candidates import Candidates
 from policyd.aup.counts import Counts
 from policyd.aup.facts import Facts
 from policyd.aup.match import client_network
@@ -48,6 +49,7 @@ class Holding:
         self._keys: list[tuple[KeyPart, ...]] = []  # several limits count by the same
         self._forms: list[tuple[object, ...]] = []  # and the same
         self._held = [self._rule(limit, counts) for limit in policy.limits]
+        self._candidates = Candidates([one.match for one in policy.limits], policy.accounts)
 
     def to(self, facts: Facts, now: WallTime) -> Sequence[Applied]:
         """Return the limits that hold to the sender of whom *facts* tell, in the file's order."""
@@ -58,7 +60,8 @@ class Holding:
             "domain": ("domain", facts.domain),
         }
         found = []
-        for rule, limit, at, has_conditions, counts_clients in self._held:
+        for place in self._candidates.of(facts):
+            rule, limit, at, has_conditions, counts_clients = self._held[place]
             key = keys[at]
             if key is None or (has_conditions and not limit.holds_to(facts)):
                 continue

@@ -33,11 +33,19 @@ class _Facts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One attribute and the test that its value must pass; *source* is how the rule says it."""
+    """One attribute and the test that its value must pass; *source* is how the rule says it.
+
+    One that *is_indexed* says what passes: the folded *values*, those with a leading dot being any
+    domain below, what is in the *networks*, and if it *has_patterns* what matches one of them.
+    """
 
     attribute: str
     test: Callable[[str], bool]
     source: str
+    is_indexed: bool = False
+    values: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+    has_patterns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +106,36 @@ def condition(attribute: str, values: Sequence[str], accounts: Accounts) -> Cond
         elif attribute in ADDRESS_ATTRIBUTES:
             networks.append(_network(value))
         else:
-            folded = _fold(attribute, value, accounts)
-            if folded.startswith(".") and attribute in DOMAIN_ATTRIBUTES:
-                suffixes.append(folded)
-            plain.add(folded.removeprefix(".") if attribute in DOMAIN_ATTRIBUTES else folded)
+            name = folded(attribute, value, accounts)
+            if name.startswith(".") and attribute in DOMAIN_ATTRIBUTES:
+                suffixes.append(name)
+            plain.add(name.removeprefix(".") if attribute in DOMAIN_ATTRIBUTES else name)
 
     def test(value: str) -> bool:
-        folded = _fold(attribute, value, accounts)
+        name = folded(attribute, value, accounts)
         return (
-            folded in plain
-            or any(folded.endswith(suffix) for suffix in suffixes)
+            name in plain
+            or any(name.endswith(suffix) for suffix in suffixes)
             or any(pattern.search(value) for pattern in patterns)
             or (bool(networks) and _within(value, networks))
         )
 
-    return Condition(attribute, test, " or ".join(values) if values else "(none)")
+    return Condition(
+        attribute,
+        test,
+        " or ".join(values) if values else "(none)",
+        is_indexed=True,
+        values=(*plain, *suffixes),
+        networks=tuple(networks),
+        has_patterns=bool(patterns),
+    )
 
 
 def condition_in(
     attribute: str, values: Iterable[str], accounts: Accounts, source: str
 ) -> Condition:
     """Compile a condition on membership in a long list of plain *values*, read from *source*."""
-    members = frozenset(_fold(attribute, value, accounts) for value in values)
+    members = frozenset(folded(attribute, value, accounts) for value in values)
     return Condition(attribute, members.__contains__, f"listed in {source}")
 
 
@@ -128,7 +144,7 @@ def client_network(address: str, prefix4: int, prefix6: int) -> str:
 
     An IPv4 address that is written as an IPv6 one counts as the IPv4 address.
     """
-    parsed = _address(address)
+    parsed = parsed_address(address)
     if parsed is None:
         return address
     prefix = prefix4 if parsed.version == 4 else prefix6
@@ -141,7 +157,8 @@ def _part(tested: Condition, address: str) -> str:
     return address if tested.attribute == "recipient" else split_address(address)[1]
 
 
-def _fold(attribute: str, value: str, accounts: Accounts) -> str:
+def folded(attribute: str, value: str, accounts: Accounts) -> str:
+    """Return *value* of *attribute* in the form in which values are compared."""
     if attribute == "account":
         return accounts.normalise(value)
     if attribute in DOMAIN_ATTRIBUTES:
@@ -160,7 +177,7 @@ def _pattern(source: str) -> re.Pattern[str]:
 
 
 def _network(value: str) -> Network:
-    if (address := _address(value)) is not None:
+    if (address := parsed_address(value)) is not None:
         return ipaddress.ip_network(address)
     try:
         return ipaddress.ip_network(value)
@@ -172,7 +189,11 @@ def _network(value: str) -> Network:
         raise ValueError(f"{error}; the network is written {cure}") from None
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return *text* as an IP address, None if it is none.
+
+    An IPv4 address that is written as an IPv6 one is the IPv4 address.
+    """
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
@@ -183,5 +204,5 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _within(value: str, networks: Iterable[Network]) -> bool:
-    parsed = _address(value)
+    parsed = parsed_address(value)
     return parsed is not None and any(parsed in network for network in networks)
