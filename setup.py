@@ -13,7 +13,13 @@ from typing import Any
 
 from setuptools import setup
 
-CORE = ("clock.py", "protocol/[!_]*.py", "counting/[!_]*.py", "aup/[!_]*.py")
+CORE = (
+    "clock.py",
+    "protocol/[!_]*.py",
+    "counting/[!_]*.py",
+    "aup/[!_]*.py",
+    "service/request_figures.py",
+)
 BUILDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 """Commands that need what is made of the modules; others only ask what the package is."""
 

@@ -36,7 +36,9 @@ class Groups:
         self._moving: Iterator[Place] = iter(())
         self._waste: list[dict[str, bytes]] = []  # of grids that are of no more use
         self._next_serial = 1
-        self._changes: dict[str, dict[int, Group]] = {}
+        # by serial; an object for each change would be one more for the garbage collector
+        self._changes: dict[int, bytes] = {}
+        self._changed_in: dict[int, str] = {}
         self._tidied: Iterator[Place] = iter(())
         self._eviction = _Eviction()
         self._asked: tuple[str, int, WallTime] | None = None  # what is found is joined next
@@ -89,10 +91,8 @@ class Groups:
         else:
             group = Group(found.size, found.serial, now)
         self._put(scope, group)
-        changes = self._changes.get(scope)
-        if changes is None:
-            changes = self._changes[scope] = {}
-        changes[group.serial] = group
+        self._changes[group.serial] = pack((group,))
+        self._changed_in[group.serial] = scope
         return str(group.serial)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
@@ -138,8 +138,11 @@ class Groups:
 
     def take(self) -> dict[str, bytes]:
         """Return, by scope and packed, the groups opened or prolonged since the last call."""
-        changes, self._changes = self._changes, {}
-        return {scope: pack(groups.values()) for scope, groups in changes.items()}
+        found: dict[str, list[bytes]] = {}
+        for serial, packed in self._changes.items():
+            found.setdefault(self._changed_in[serial], []).append(packed)
+        self._changes, self._changed_in = {}, {}
+        return {scope: b"".join(groups) for scope, groups in found.items()}
 
     def whole(self) -> dict[str, bytes]:
         """Return all groups, by scope and packed."""

@@ -55,7 +55,10 @@ class PolicyServer(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Answer the requests that *data* completes."""
-        if requests := self._parser.feed(data):
+        requests = self._parser.feed(data)
+        if len(requests) == 1:
+            self._send(self._answer(requests[0]))
+        elif requests:
             self._send(b"".join(map(self._answer, requests)))
         if self._parser.error is not None:
             self._say_bad(self._parser.error)
