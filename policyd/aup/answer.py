@@ -111,7 +111,9 @@ def _worded(wording: Wording, action: Action, values: Mapping[str, str], told: T
 
 def _verb(action: Action, policy: Policy, request: Request) -> str:
     """Return the verb or code; one that ends the session where Postfix could not go on."""
-    if request.stage is Stage.RCPT or not action.refuses or policy.end_session is EndSession.NO:
+    if request.stage is not Stage.END_OF_MESSAGE or not action.refuses:
+        return action.verb
+    if policy.end_session is EndSession.NO:
         return action.verb
     if policy.end_session is EndSession.AUTO and starts_over(request["mail_version"]):
         return action.verb

@@ -8,6 +8,7 @@ from policyd.aup.address import fold_address, split_address
 from policyd.aup.facts import Facts
 from policyd.aup.match import client_network
 from policyd.aup.policy import Count, KeyPart, Limit
+from policyd.content.fingerprint import Fingerprint
 from policyd.counting.counters import Claim, Counter
 
 SEPARATOR: Final = "\n"
@@ -36,15 +37,25 @@ Scope = tuple[str, str]
 class Message:
     """What limits see of a message: its *recipients*, its *size* in bytes, what it is like.
 
-    *likeness* names, by scope, the group that it belongs to, or would if it were counted. *claims*
-    are those that were made of it, by the form that limits have in common.
+    *likeness* names, by scope, the group that it belongs to, or would if it were counted. It is
+    told by the *fingerprint* of the content, or without one by the size. *claims* are those that
+    were made of it, by the form that limits have in common.
     """
 
-    __slots__ = ("_counted", "_members", "claims", "likeness", "recipients", "size")
+    __slots__ = (
+        "_counted",
+        "_members",
+        "claims",
+        "fingerprint",
+        "likeness",
+        "recipients",
+        "size",
+    )
 
     def __init__(self, recipients: Sequence[Recipient], size: int) -> None:
         self.recipients = recipients
         self.size = size
+        self.fingerprint: Fingerprint | None = None
         self.likeness: dict[Scope, str] = {}
         self.claims: dict[int, Sequence[Claim]] = {}
         self._counted: dict[bool | None, Sequence[Recipient]] = {}

@@ -1,4 +1,4 @@
-"""The counts of all limits: a counter for each, and the groups of similar mail.
+"""The counts of all limits: a counter for each, and the groups of similar mail, by size or content.
 
 A limit's counts go by its id. They outlive a change of max, text or action; a changed window
 sorts them into new buckets; a change of what is counted starts them empty.
@@ -9,17 +9,19 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
-from policyd.aup.applied import SEPARATOR
+from policyd.aup.applied import SEPARATOR, Message, Scope
 from policyd.aup.likeness import Groups
-from policyd.aup.policy import SCOPES, Count, Limit, Policy
+from policyd.aup.policy import SCOPES, Count, LikenessBy, Limit, Policy
 from policyd.aup.series import Kept, Series
 from policyd.clock import WallTime
+from policyd.content.campaigns import Campaigns
 from policyd.counting.counters import Bucket, BucketCounter, Counter, DistinctCounter, SumCounter
 from policyd.counting.first_time import FirstTimeCounter
 from policyd.counting.window import bucket_width
 
 LIMIT: Final = "limit"
 LIKENESS: Final = "likeness"
+LIKENESS_CONTENT: Final = "likeness-content"
 """Kinds of series: the first word of a name, the limit's id or the scope being the second."""
 
 _GROUPS_WIDTH: Final = 60.0
@@ -38,6 +40,7 @@ class Counts:
         self._dropped: list[Counter] = []  # of limits that are no more; forgotten in slices
         self._lives = {scope: _longest_window(policy, scope) for scope in SCOPES}
         self.groups = {scope: Groups(policy.likeness, self._lives[scope]) for scope in SCOPES}
+        self.campaigns = {scope: Campaigns(self._lives[scope]) for scope in SCOPES}
 
     def counter(self, limit: Limit) -> Counter:
         """Return the counter of *limit*."""
@@ -72,7 +75,26 @@ class Counts:
         self._lives = {scope: _longest_window(policy, scope) for scope in SCOPES}
         for scope, groups in self.groups.items():
             groups.obey(policy.likeness, self._lives[scope])
+        for scope, campaigns in self.campaigns.items():
+            campaigns.obey(self._lives[scope])
         return emptied
+
+    def likeness(self, scope: Scope, message: Message, now: WallTime) -> str:
+        """Return what *message* is like within *scope*: a name of its own if like no other."""
+        kind, name = scope
+        if message.fingerprint is not None:
+            campaigns = self.campaigns[kind]
+            return campaigns.find(name, message.fingerprint, now) or campaigns.next_name
+        groups = self.groups[kind]
+        return groups.find(name, message.size, now) or groups.next_name
+
+    def join(self, scope: Scope, message: Message, now: WallTime) -> None:
+        """Let *message*, which is counted, be one of those that it is like within *scope*."""
+        kind, name = scope
+        if message.fingerprint is not None:
+            self.campaigns[kind].join(name, message.fingerprint, now)
+        else:
+            self.groups[kind].join(name, message.size, now)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
         """Forget up to *at_most* entries that are out of their windows; return how many."""
@@ -80,7 +102,7 @@ class Counts:
         for counter in (*self._counters.values(), *self._dropped):
             done += counter.tidy(now, at_most - done)
         self._dropped = [counter for counter in self._dropped if len(counter)]
-        for groups in self.groups.values():
+        for groups in self.alike().values():
             done += groups.tidy(now, at_most - done)
         return done
 
@@ -88,13 +110,13 @@ class Counts:
         """Return what was counted since the last call."""
         self.tidy(now, 0)
         limits = {name: counter.take() for name, _, counter in self._parts()}
-        return self._series(now, limits, {s: groups.take() for s, groups in self.groups.items()})
+        return self._series(now, limits, {name: one.take() for name, one in self.alike().items()})
 
     def whole(self, now: WallTime) -> Kept:
         """Return all that is counted."""
         self.tidy(now, 0)
         limits = {name: counter.whole() for name, _, counter in self._parts()}
-        return self._series(now, limits, {s: groups.whole() for s, groups in self.groups.items()})
+        return self._series(now, limits, {name: one.whole() for name, one in self.alike().items()})
 
     def restore(self, kept: Kept, now: WallTime) -> list[str]:
         """Take what *take* or *whole* gave, into empty counters; return the ids left empty."""
@@ -107,11 +129,11 @@ class Counts:
                 counter.restore(series.buckets, now)
             else:
                 emptied.add(limit)
-        for scope, groups in self.groups.items():
-            if (series := kept.get(f"{LIKENESS} {scope}")) is not None:
+        for name, groups in self.alike().items():
+            if (series := kept.get(name)) is not None:
                 _check_kind(series.buckets, bytes)
                 for _, entries in series.buckets:
-                    groups.restore({name: bytes(group) for name, group in entries.items()})
+                    groups.restore({who: bytes(group) for who, group in entries.items()})
         self.tidy(now, 0)
         return [limit for limit in self._counters if limit in emptied]
 
@@ -128,7 +150,7 @@ class Counts:
         for name, one in held.items():
             if len(one) > most.max_keys or (too_heavy and name == heaviest):
                 _, which = name.split(maxsplit=1)
-                if isinstance(one, Groups):
+                if isinstance(one, Groups | Campaigns):
                     evicted = one.evict(at_most, partial(self._is_near, which))
                 else:
                     evicted = one.evict(at_most, self._near[which])
@@ -146,10 +168,15 @@ class Counts:
             if limit.likeness_scope == scope and limit.split_by is None
         )
 
-    def _held(self) -> dict[str, Counter | Groups]:
+    def _held(self) -> dict[str, Counter | Groups | Campaigns]:
+        limits = {f"{LIMIT} {limit}": counter for limit, counter in self._counters.items()}
+        return {**limits, **self.alike()}
+
+    def alike(self) -> dict[str, Groups | Campaigns]:
+        """Return all that tells which messages are alike, by the names of its series."""
         return {
-            **{f"{LIMIT} {limit}": counter for limit, counter in self._counters.items()},
             **{f"{LIKENESS} {scope}": groups for scope, groups in self.groups.items()},
+            **{f"{LIKENESS_CONTENT} {scope}": one for scope, one in self.campaigns.items()},
         }
 
     def lowest_max(self, limit: Limit) -> float:
@@ -174,18 +201,20 @@ class Counts:
         for name, limit, counter in self._parts():
             oldest, latest = counter.timeline.oldest(now), counter.timeline.latest(now)
             series[name] = Series(self._meanings[limit], oldest, latest, limits[name])
-        for scope, entries in groups.items():
+        for name, entries in groups.items():
+            kind, scope = name.split()
             latest = (now // _GROUPS_WIDTH + 1) * _GROUPS_WIDTH
             buckets = [Bucket(latest, entries)] if entries else []
             oldest = now - self._lives[scope]
-            series[f"{LIKENESS} {scope}"] = Series("size", oldest, latest, buckets)
+            meaning = "size" if kind == LIKENESS else "content"
+            series[name] = Series(meaning, oldest, latest, buckets)
         return series
 
     def _check(self) -> None:
         """Assert the invariants of all that is held."""
         for counter in self._counters.values():
             counter._check()
-        for groups in self.groups.values():
+        for groups in self.alike().values():
             groups._check()
 
 
@@ -209,11 +238,13 @@ def _counter(limit: Limit) -> Counter:
 def _meaning(limit: Limit, policy: Policy) -> str:
     """Return what the counts of *limit* are counts of; when it changes they mean nothing."""
     accounts = policy.accounts
+    by_content = limit.counts_per("likeness") and policy.likeness.by is LikenessBy.CONTENT
     return (
         f"{limit.count.value} to {limit.recipients.value}"
         f" per {' '.join(map(str, limit.per))}"
         f" by {' '.join(accounts.identity)}"
         f" less {accounts.strip_extension!r} {policy.recipient_extension!r}"
+        f"{' alike in content' if by_content else ''}"
     )
 
 

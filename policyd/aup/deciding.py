@@ -4,7 +4,8 @@ At RCPT nothing is counted. A sender who is over a limit already is told at the 
 and limits that refuse single recipients reserve. At END-OF-MESSAGE every limit is tested with the
 transaction's own set of recipients; then the message is counted under every one of them, or it is
 refused and counted under none. Both happen in one synchronous call, so that messages in flight
-never see each other half counted.
+never see each other half counted. Where likeness is told by content, and the content is still to
+be shown, the message is decided and counted there (showing.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from typing import ClassVar, Final
 from policyd.aup.address import fold_address
 from policyd.aup.answer import by_strength
 from policyd.aup.applied import Applied, Message, Recipient, Scope
+from policyd.aup.contents import Contents
 from policyd.aup.counts import Counts
 from policyd.aup.decision import Asked, Decision, Decisions
 from policyd.aup.facts import Facts
@@ -47,6 +49,7 @@ class Deciding:
         self.decisions = decisions
         self.transactions = Transactions()
         self.verdicts = KeptVerdicts()
+        self.contents = Contents()
         self.obey_now(obeyed)
 
     def obey_now(self, policy: Policy) -> None:
@@ -71,6 +74,7 @@ class Deciding:
         decision = self._at_end(request, self._transaction(request, connection, now), now)
         if request["instance"]:
             self.verdicts.keep(name, decision.verdict, now.monotonic)
+        self.contents.note_end(request, now.monotonic)
         return decision
 
     def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
@@ -136,18 +140,37 @@ class Deciding:
             return self.decisions.passed(asked)
         message = Message(recipients, transaction.size(request))
         transaction.release()  # from here on the set itself is what is asked
-        tested = self.testing(now.wall, exact=self.decisions.trace)
-        for applied in transaction.applied:
-            if applied.limit.id not in transaction.noted:
-                tested.test(applied, self._claims(applied, message, now.wall))
+        is_awaited = self.contents.is_awaited(asked)
+        tested = self._test_all(transaction, message, now.wall, without_likeness=is_awaited)
         if tested.excesses and (refusing := by_strength(e for e in tested.excesses if e.answers)):
             decision = self.decisions.refusal(asked, refusing, tested)
             self.transactions.start_over(transaction, request)
             return decision
-        self._commit(message, tested)
-        decision = self.decisions.passed(asked, tested)
+        if is_awaited:
+            self.contents.keep(asked, now.monotonic)
+            decision = self.decisions.passed(asked)
+        else:
+            self._commit(message, tested)
+            decision = self.decisions.passed(asked, tested)
         self.transactions.close(transaction)
         return decision
+
+    def _test_all(
+        self,
+        transaction: Transaction,
+        message: Message,
+        now: WallTime,
+        *,
+        without_likeness: bool = False,
+    ) -> Tested:
+        """Test *message* by all limits that hold to it, or by those *without_likeness* alone."""
+        tested = self.testing(now, exact=self.decisions.trace)
+        for applied in transaction.applied:
+            if applied.limit.id in transaction.noted:
+                continue
+            if applied.scope is None or not without_likeness:
+                tested.test(applied, self._claims(applied, message, now))
+        return tested
 
     def _commit(self, message: Message, tested: Tested) -> None:
         """Count *message* under every limit that it passed."""
@@ -157,7 +180,7 @@ class Deciding:
             scope = applied.scope
             if scope is not None and claims and scope not in joined:
                 joined.add(scope)
-                self.counts.groups[scope[0]].join(scope[1], message.size, now)
+                self.counts.join(scope, message, now)
             applied.counter.commit_all(claims, now)
 
     def _transaction(self, request: Request, connection: Connection, now: Instant) -> Transaction:
@@ -246,9 +269,7 @@ class Deciding:
         if claims is None:
             scope = applied.scope
             if scope is not None and scope not in message.likeness:
-                groups = self.counts.groups[scope[0]]
-                found = groups.find(scope[1], message.size, now)
-                message.likeness[scope] = groups.next_name if found is None else found
+                message.likeness[scope] = self.counts.likeness(scope, message, now)
             claims = message.claims[applied.rule.form] = applied.claims(message)
         return claims
 

@@ -39,9 +39,9 @@ _PASSED: Final = Decision(PASS)
 
 
 class Asked:
-    """What one request is about: the *recipients* of a *transaction*, *now*."""
+    """What one request is about: the *recipients* of a *transaction*, *now*, and its *subject*."""
 
-    __slots__ = ("now", "recipients", "request", "transaction")
+    __slots__ = ("now", "recipients", "request", "subject", "transaction")
 
     def __init__(
         self,
@@ -49,11 +49,13 @@ class Asked:
         transaction: Transaction,
         recipients: Sequence[Recipient],
         now: WallTime,
+        subject: str = "",
     ) -> None:
         self.request = request
         self.transaction = transaction
         self.recipients = recipients
         self.now = now
+        self.subject = subject
 
     @property
     def facts(self) -> Facts:
@@ -169,6 +171,7 @@ class Decisions:
             request=asked.request,
             incident=incident,
             recipients=len(asked.recipients),
+            subject=asked.subject,
         )
 
     def _near(self, asked: Asked, tested: Tested) -> Iterator[NearLimit]:
@@ -206,7 +209,7 @@ class Decisions:
             client_address=facts.client_address,
             message=self._message(asked, size),
             members=[one.member for one in external],
-            sample=Sample(request["sender"], names[:MOST_SAMPLED], size),
+            sample=Sample(request["sender"], names[:MOST_SAMPLED], size, asked.subject),
             used=excess.figures.total,
             max=excess.applied.max,
         )

@@ -1,6 +1,7 @@
 """The engine: it decides requests, and keeps what that is done with: the rules and the counts.
 
-Rules change, counts come from the disk and go there, time passes; deciding itself is deciding.py.
+Rules change, counts come from the disk and go there, time passes; deciding itself is deciding.py,
+and showing.py where content is shown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,17 +9,18 @@ from dataclasses import replace
 from typing import Final
 
 from policyd.aup.counts import Counts
-from policyd.aup.deciding import Deciding
-from policyd.aup.decision import Decision, Decisions
+from policyd.aup.decision import Asked, Decision, Decisions
 from policyd.aup.facts import Facts
 from policyd.aup.grants import Grants, exemption
 from policyd.aup.incident import EXEMPTIONS, Entry, Grant, Row
 from policyd.aup.ladder import Ladder
 from policyd.aup.policy import Policy, Refuse
 from policyd.aup.series import Kept
+from policyd.aup.showing import Showing
 from policyd.aup.tally import Tally
 from policyd.aup.transaction import Connection, Transaction, TransactionState
 from policyd.clock import Instant
+from policyd.content.fingerprint import Fingerprint
 from policyd.counting.distinct import Hasher
 from policyd.protocol.request import Request
 
@@ -26,7 +28,7 @@ _VERDICTS: Final = "verdicts"
 """The name of their series."""
 
 
-class Engine(Deciding):
+class Engine(Showing):
     """The policy at work: it decides requests and holds the counts."""
 
     def __init__(self, policy: Policy, hasher: Hasher) -> None:
@@ -147,12 +149,19 @@ class Engine(Deciding):
         """Let time pass and forget what is over; do up to *at_most* steps and return how many."""
         done = self.transactions.tidy(now.monotonic, at_most)
         done += self.verdicts.tidy(now.monotonic, at_most - done)
+        done += self.contents.tidy(now.monotonic, at_most - done)
         done += self.counts.tidy(now.wall, at_most - done)
         done += self.ladder.pass_time(now.wall, at_most - done)
         done += self.tally.tidy(now.wall, max(at_most - done, 0))
         if self.grants.end(now.wall):
             self._with_grants()
         return done + self.counts.evict(at_most)
+
+    def _at_content(self, asked: Asked, fingerprint: Fingerprint) -> Decision:
+        decision = super()._at_content(asked, fingerprint)
+        if decision.events:
+            self.tally.note(asked.request, decision.events, asked.now)
+        return decision
 
     def _with_grants(self) -> None:
         """Obey the rules, and what was granted beside them."""
@@ -166,4 +175,5 @@ class Engine(Deciding):
         self.counts._check()
         self.transactions._check()
         self.verdicts._check()
+        self.contents._check()
         self.tally._check()

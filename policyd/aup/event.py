@@ -17,7 +17,7 @@ class Exceeded:
     *refused* tells which; *most* is the maximum that held. *action* is the limit's, made
     permanent where waiting would not help, and *verdict* the answer that comes of it. *incident*
     is the id of the one that this belongs to, empty for none. *recipients* is how many the request
-    was about.
+    was about, *subject* that of the message, empty where it is not known.
     """
 
     refused: bool
@@ -33,6 +33,7 @@ class Exceeded:
     request: Request
     incident: str = ""
     recipients: int = 1
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

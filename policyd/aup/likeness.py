@@ -75,14 +75,14 @@ class Groups:
 
     def find(self, scope: str, size: int, now: WallTime) -> str | None:
         """Return the likeness of a message of *size* bytes; None if it is like no other yet."""
-        if self._likeness.by is LikenessBy.ANY:
+        if self._likeness.without_content is LikenessBy.ANY:
             return EVERYTHING
         group = self._nearest(scope, size, now)
         return None if group is None else str(group.serial)
 
     def join(self, scope: str, size: int, now: WallTime) -> str:
         """Return the likeness of a message that is committed: its group is prolonged, or opened."""
-        if self._likeness.by is LikenessBy.ANY:
+        if self._likeness.without_content is LikenessBy.ANY:
             return EVERYTHING
         found = self._nearest(scope, size, now)
         if found is None:

@@ -227,15 +227,28 @@ class LikenessBy(Enum):
 
     SIZE = "size"
     ANY = "any"
+    CONTENT = "content"
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How similar messages are told: *tolerance* is in bytes, or in percent of the first size."""
+    """How similar messages are told: *tolerance* is in bytes, or in percent of the first size.
+
+    Where they are told by content, *fallback* tells those whose content is not known, *boilerplate*
+    is text that says nothing of a message, and *subjects* are kept of refused ones or not.
+    """
 
     by: LikenessBy = LikenessBy.SIZE
     tolerance: float = 64
     percent: bool = False
+    fallback: LikenessBy = LikenessBy.SIZE
+    boilerplate: str = ""
+    subjects: bool = True
+
+    @property
+    def without_content(self) -> LikenessBy:
+        """How messages are told whose content is not known."""
+        return self.fallback if self.by is LikenessBy.CONTENT else self.by
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class _Daemon:
     """What the daemon says of itself."""
 
     listening: tuple[str, ...]
+    milters: tuple[str, ...]
     notices: tuple[str, int] | None
     counts: Counts
 
@@ -68,7 +69,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--milter",
         metavar="ADDR",
         action="append",
-        help="where policyd takes content, as in serve --milter; repeat for more",
+        help="where else policyd takes content, as in serve --milter; repeat for more",
     )
     parser.add_argument("--postconf", metavar="PATH", help="the program postconf")
     parser.set_defaults(run=run)
@@ -94,9 +95,8 @@ def run(args: argparse.Namespace) -> int:
         return _NOTHING_ASKED
     if postfix is not None:
         wiring = _wiring(postfix, daemon)
-        milters = Milters(
-            wiring.everyone, postfix.main, wiring.queue, map(_real, args.milter or ())
-        )
+        listening = (*(args.milter or ()), *(daemon.milters if daemon else ()))
+        milters = Milters(wiring.everyone, postfix.main, wiring.queue, map(_real, listening))
         user = postfix.main.value("mail_owner") or "postfix"
         targets = wiring.targets() | milters.targets()
         reached = {one: reach(one, user) for one in targets}
@@ -132,7 +132,12 @@ def _daemon(socket: str) -> _Daemon:
     answer = ask(socket, "wiring")
     counts = Counts(**{name: answer[name] for name in Counts.__dataclass_fields__})
     notices = answer["notices"]
-    return _Daemon(tuple(answer["listening"]), tuple(notices) if notices else None, counts)
+    return _Daemon(
+        listening=tuple(answer["listening"]),
+        milters=tuple(answer["milters"]),
+        notices=tuple(notices) if notices else None,
+        counts=counts,
+    )
 
 
 def printed(postconf: str | None, directory: str | None) -> Printed:

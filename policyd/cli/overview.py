@@ -68,6 +68,7 @@ def _told(answer: Answer) -> Iterator[str]:
             ("listens", ", ".join(answer["listening"])),
             ("connections", str(answer["connections"])),
             *(("requests", one) for one in _requests(answer["requests"])),
+            *(("content", one) for one in _contents(answer["contents"])),
             ("faults", answer["faults"]),
             ("messages", f"{answer['open_transactions']} under way"),
             ("counts", f"{answer['keys']} keys, {memory}"),
@@ -79,6 +80,17 @@ def _told(answer: Answer) -> Iterator[str]:
             ("reload", _reload(answer["reload"])),
         )
     )
+
+
+def _contents(shown: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what there is to say of content; nothing where none is shown."""
+    if shown is None:
+        return
+    kinds = shown["kinds"]
+    known = ", ".join(f"{kind} {number}" for kind, number in kinds.items() if number)
+    verbs = ", ".join(f"{verb} {number}" for verb, number in shown["answers"].items())
+    yield f"{sum(kinds.values())} messages shown ({verbs}{f'; known by {known}' if known else ''})"
+    yield f"{shown['connections']} connections, {shown['waiting']} messages waiting"
 
 
 def _requests(by_stage: dict[str, dict[str, int]]) -> Iterator[str]:

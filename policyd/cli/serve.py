@@ -38,6 +38,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         f"(default: the sockets that systemd passes, or else {DEFAULT_LISTEN})",
     )
     parser.add_argument(
+        "--milter",
+        type=parse_listen,
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="where Postfix shows content to policyd as a milter, such as "
+        "unix:/var/spool/postfix/policyd/milter:mode=0660; may be given several times "
+        "(default: nowhere)",
+    )
+    parser.add_argument(
         "--state",
         type=Path,
         metavar="DIR",
@@ -91,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         log_level=_LEVELS[args.log_level],
         admin=args.admin,
         metrics=args.metrics,
+        milter=tuple(args.milter),
     )
     return serve(options, loaded, policy, greet)
 

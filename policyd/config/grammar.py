@@ -7,11 +7,12 @@ from typing import Final
 
 from policyd.aup.facts import VARYING_ATTRIBUTES
 from policyd.aup.match import RECIPIENT_ATTRIBUTES
-from policyd.aup.policy import Count, EndSession, LikenessBy, Mode, Recipients, Refuse
+from policyd.aup.policy import Count, EndSession, Mode, Recipients, Refuse
 from policyd.config.kinds import ListOf, MapOf, OneOrList, WithPlace
 from policyd.config.ladder_grammar import HOOK_TABLE, LADDER_TABLE
+from policyd.config.likeness_grammar import LIKENESS_TABLE
 from policyd.config.notices_grammar import NOTICES_TABLE
-from policyd.config.quantities import AmountKind, Duration, Number, Size, ToleranceKind
+from policyd.config.quantities import AmountKind, Duration, Number, Size
 from policyd.config.tables import Key, Table
 from policyd.config.terms import (
     ADDRESS,
@@ -65,24 +66,6 @@ STRIP_EXTENSION = Key(
 )
 ACCOUNTS_TABLE = Table("how accounts are found", IDENTITY, DEFAULT_DOMAIN, STRIP_EXTENSION)
 RECIPIENTS_TABLE = Table("how recipients are told apart", STRIP_EXTENSION)
-
-BY = Key(
-    "by",
-    OneOf(
-        "a kind of likeness",
-        LikenessBy,
-        {"content": "it needs a content source, which this version does not have; use size"},
-    ),
-    "What makes two messages similar: size (within the tolerance), or any (all are).",
-    default="size",
-)
-TOLERANCE = Key(
-    "tolerance",
-    ToleranceKind(),
-    "How far the sizes of similar messages may be apart: bytes, or a percentage such as 2%.",
-    default=64,
-)
-LIKENESS_TABLE = Table("what makes messages similar", BY, TOLERANCE)
 
 # conditions
 

@@ -163,8 +163,8 @@ def _check_refusal(
         return
     place = record.place(grammar.REFUSE)
     hint = "write refuse: message"
-    if grammar.PER in record and "likeness" in _names(per) and by is LikenessBy.SIZE:
-        message = "a recipient cannot be refused by likeness: the size is not known yet"
+    if grammar.PER in record and "likeness" in _names(per) and by is not LikenessBy.ANY:
+        message = f"a recipient cannot be refused by likeness: the {by.value} is not known yet"
         problems.error(place, message, hint)
     if record[grammar.COUNT] is Count.BYTES:
         message = "a recipient cannot be refused by bytes: the size is not known yet"

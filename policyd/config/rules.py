@@ -1,10 +1,11 @@
 """The policy that a rule file comes to: its records, built in order and checked together."""
 
 from policyd.aup.address import Accounts, LocalDomains
-from policyd.aup.policy import Likeness, Limit, Organization, Policy, Recipients, State
+from policyd.aup.policy import Limit, Organization, Policy, Recipients, State
 from policyd.clock import WallTime
 from policyd.config import grammar
 from policyd.config.aftermath import build_aftermath
+from policyd.config.likeness import build_likeness
 from policyd.config.limits import Setting, build_limit
 from policyd.config.lists import NamedFiles
 from policyd.config.names import domain_flaw
@@ -28,7 +29,7 @@ def build(
     that could not be read: what is missing in it is no mistake.
     """
     file = grammar.FILE_TABLE.read(tree, problems)
-    setting = _setting(file, now)
+    setting = _setting(file, files, problems, now)
     limits = _limits(file, setting, problems)
     errors = problems.errors
     local = _local(file, files)
@@ -66,11 +67,9 @@ def build(
     )
 
 
-def _setting(file: Record, now: WallTime | None) -> Setting:
+def _setting(file: Record, files: NamedFiles, problems: Problems, now: WallTime | None) -> Setting:
     accounts = file[grammar.ACCOUNTS]
-    likeness = file[grammar.LIKENESS]
     organization = file[grammar.ORGANIZATION]
-    tolerance = likeness[grammar.TOLERANCE]
     return Setting(
         mode=file[grammar.MODE],
         accounts=Accounts(
@@ -78,7 +77,7 @@ def _setting(file: Record, now: WallTime | None) -> Setting:
             accounts.get(grammar.DEFAULT_DOMAIN) or "",
             accounts.get(grammar.STRIP_EXTENSION) or "",
         ),
-        likeness=Likeness(likeness[grammar.BY], tolerance.value, tolerance.percent),
+        likeness=build_likeness(file[grammar.LIKENESS], files, problems),
         organization=Organization(
             organization.get(grammar.NAME) or "",
             organization.get(grammar.AUP_URL) or "",

@@ -82,10 +82,18 @@ def _identity(accounts: Accounts) -> str:
 
 
 def _likeness(likeness: Likeness) -> str:
-    if likeness.by is LikenessBy.ANY:
-        return "all messages of a sender are similar"
     unit = "percent" if likeness.percent else "bytes"
-    return f"messages are similar when in size within {likeness.tolerance:g} {unit} of the first"
+    size = f"in size within {likeness.tolerance:g} {unit} of the first"
+    is_any = likeness.without_content is LikenessBy.ANY
+    if likeness.by is LikenessBy.CONTENT:
+        told = "messages are similar when they say much the same"
+        boilerplate = ", but for the boilerplate" if likeness.boilerplate else ""
+        unknown = "all of a sender" if is_any else f"when {size}"
+        subjects = "" if likeness.subjects else "; subjects are not kept"
+        return f"{told}{boilerplate}; those whose content is not shown {unknown}{subjects}"
+    if is_any:
+        return "all messages of a sender are similar"
+    return f"messages are similar when {size}"
 
 
 def _who(per: Sequence[KeyPart]) -> str:

@@ -60,6 +60,11 @@ class Campaigns:
         self._asked = None
         self._life = life
 
+    @property
+    def next_name(self) -> str:
+        """The likeness of the campaign that is opened next."""
+        return _name(self._next_serial)
+
     def find(self, scope: str, fingerprint: Fingerprint, now: WallTime) -> str | None:
         """Return the likeness of a message; None if it is like no other yet."""
         campaign = self._nearest(scope, fingerprint.hashes, now)

@@ -2,7 +2,8 @@
 
 One connection is one SMTP session: a client, and any number of messages after one another. Of each
 the content goes to a *sink* as it comes, up to a cap, and is kept nowhere else. Postfix waits for a
-reply at the end of a message only, as far as it lets us choose.
+reply at DATA and at the end of a message only, as far as it lets us choose: by DATA a message has
+its name, and others are to know that it comes before they are asked about it.
 
 The recipients are those that Postfix, and the milters before this one, have accepted. A milter
 behind this one may yet refuse some.
@@ -53,8 +54,8 @@ _SILENT: Final[Mapping[object, Steps]] = {
 }
 """The events that Postfix wants a reply to, each unless this was agreed upon."""
 
-_NOT_WANTED: Final = Steps.NO_HELO | Steps.NO_DATA | Steps.NO_END_OF_HEADERS | Steps.NO_UNKNOWN
-_STEPS: Final = int(_NOT_WANTED) | sum(_SILENT.values())
+_NOT_WANTED: Final = Steps.NO_HELO | Steps.NO_END_OF_HEADERS | Steps.NO_UNKNOWN
+_STEPS: Final = int(_NOT_WANTED) | sum(_SILENT.values()) & ~int(Steps.SILENT_DATA)
 _CHANGES: Final = int(Changes.ADD_HEADERS | Changes.QUARANTINE)
 
 
@@ -90,17 +91,29 @@ class MilterMessage(Generic[SinkT]):
     size: int = 0
 
 
+def ignore(queue_id: str) -> None:
+    """Take no notice of a message."""
+
+
 class MilterSession(Generic[SinkT]):
-    """One connection of Postfix's; *decide* answers each message, whose content *sink* takes."""
+    """One connection of Postfix's; *decide* answers each message, whose content *sink* takes.
+
+    *expect* is told the queue id of a message whose content comes next, *drop* that of one that
+    comes to nothing.
+    """
 
     def __init__(
         self,
         sink: Callable[[], SinkT],
         decide: Callable[[MilterMessage[SinkT]], Answer],
+        expect: Callable[[str], None] = ignore,
+        drop: Callable[[str], None] = ignore,
     ) -> None:
         self.is_over = False
         self._sink = sink
         self._decide = decide
+        self._expect = expect
+        self._drop = drop
         self._may = 0
         self._awaited = frozenset(_SILENT)
         self._client_address = ""
@@ -134,8 +147,14 @@ class MilterSession(Generic[SinkT]):
 
     def give_up(self, event: Event) -> bytes:
         """Look no more at the message that *event* belongs to: it passes. Return the reply."""
-        self._message = None
+        self.let_go()
         return CONTINUE if isinstance(event, EndOfMessage) else self._due(event)
+
+    def let_go(self) -> None:
+        """Forget the message that is under way: it comes to nothing, or passes unseen."""
+        message, self._message = self._message, None
+        if message is not None and message.queue_id:
+            self._drop(message.queue_id)
 
     def _due(self, event: Event) -> bytes:
         if not self._awaited:
@@ -172,6 +191,7 @@ class MilterSession(Generic[SinkT]):
                 self._signalled(event)
 
     def _begin(self, sender: bytes) -> None:
+        self.let_go()
         macros, self._at_mail = self._at_mail, {}
         self._message = MilterMessage(
             self._sink(),
@@ -207,8 +227,11 @@ class MilterSession(Generic[SinkT]):
         return reply
 
     def _signalled(self, signal: Signal) -> None:
-        if signal in {Signal.ABORT, Signal.QUIT, Signal.QUIT_NEW_CONNECTION}:
-            self._message = None
+        if signal is Signal.DATA:
+            if self.queue_id:
+                self._expect(self.queue_id)
+        elif signal in {Signal.ABORT, Signal.QUIT, Signal.QUIT_NEW_CONNECTION}:
+            self.let_go()
         if signal is Signal.QUIT_NEW_CONNECTION:
             self._client_address = ""
         self.is_over = signal is Signal.QUIT

@@ -7,13 +7,19 @@ from typing import Final
 
 
 class Stage(Enum):
-    """The two protocol states that count; every other one is answered with a pass."""
+    """The two protocol states that count; every other one is answered with a pass.
+
+    *CONTENT* comes after them, where a milter shows the content. Postfix has no such state.
+    """
 
     RCPT = "RCPT"
     END_OF_MESSAGE = "END-OF-MESSAGE"
+    CONTENT = "CONTENT"
 
 
-_STAGES: Final[Mapping[str, Stage]] = {stage.value: stage for stage in Stage}
+_STAGES: Final[Mapping[str, Stage]] = {
+    stage.value: stage for stage in (Stage.RCPT, Stage.END_OF_MESSAGE)
+}
 _LONGEST_NUMBER: Final = 18
 """Digits; sizes and counts stay within 64 bits, and int() has no work with hostile ones."""
 

@@ -29,6 +29,7 @@ from policyd.service.admin_request import Command
 from policyd.service.admin_socket import ADMINISTRATORS, AdminService
 from policyd.service.administration import Administration
 from policyd.service.audit import Audit
+from policyd.service.contents import Contents
 from policyd.service.controlling import Controlling
 from policyd.service.explaining import Explaining
 from policyd.service.hook_running import Beginning
@@ -55,12 +56,15 @@ from policyd.service.systemd import (
     inherited_sockets,
 )
 from policyd.service.walking import Walks
-from policyd.service.wiring_counts import WiringCommand
+from policyd.service.wiring_counts import Listening, WiringCommand
 from policyd.storage.files import StateInUseError
 
 reactor: Any = _reactor
 _CANNOT_SERVE = 71
 """Exit code, EX_OSERR of sysexits(3): the rules are right, but the system does not let us serve."""
+
+_MILTER = "milter"
+"""The name that a socket for content is inherited by."""
 
 _TIDY_EVERY = 1.0
 TIDY_STEPS = 250
@@ -80,7 +84,8 @@ _WATCH_EVERY = 2.0
 class Options:
     """What the command line says; *state* and *listen* are None and empty for the defaults.
 
-    Without *admin* there is no socket for administrators, without *metrics* none for figures.
+    Without *admin* there is no socket for administrators, without *metrics* none for figures. At
+    *milter* Postfix shows content.
     """
 
     config: Path
@@ -90,6 +95,7 @@ class Options:
     log_level: Priority
     admin: UnixAddress | None = None
     metrics: ListenAddress | None = None
+    milter: tuple[ListenAddress, ...] = ()
 
 
 def now() -> Instant:
@@ -139,6 +145,7 @@ class _Daemon:
         self._notifier = Notifier(os.environ, os.getpid())
         self._reloader = Reloader(options.config, loaded, self._obey, self._settled, log, now=now)
         self.listening: list[str] = []
+        self.milters: list[str] = []
         self._ports: list[IListeningPort] = []
         self._flushing = False
         self._tidying = False
@@ -150,6 +157,8 @@ class _Daemon:
         self._engine = self._persistence.load(policy)
         self._engine.trace = self._log.shows_requests
         self._service = PolicyService(self._engine, self._log, now, self._happened)
+        secret = self._persistence.secret
+        self._contents = Contents(self._engine, secret, self._log, now, self._happened)
         self._notices = self._notify()
         self._hooks = Hooks(
             reactor, lambda: self._engine.policy, self._log, now, Beginning(reactor)
@@ -195,14 +204,16 @@ class _Daemon:
 
     def _wiring(self) -> WiringCommand:
         service = self._service
+        listening = Listening(self.listening, self.milters)
         return WiringCommand(
-            service.wiring, service.figures, self.listening, lambda: self._engine.policy, now
+            service.wiring, service.figures, listening, lambda: self._engine.policy, now
         )
 
     def _sources(self) -> Sources:
         return Sources(
             engine=self._engine,
             service=self._service,
+            contents=self._contents,
             persistence=self._persistence,
             notices=self._notices.queue,
             hooks=self._hooks,
@@ -213,14 +224,21 @@ class _Daemon:
     def _listen(self) -> None:
         inherited: list[InheritedSocket] = inherited_sockets(os.environ, os.getpid())
         for taken in inherited:
-            self._say_listening(str(taken), loopback=taken.is_loopback)
-            self._ports.append(adopt(reactor, taken, self._service))
+            is_milter = taken.name == _MILTER
+            where = self.milters if is_milter else self.listening
+            self._say_listening(where, str(taken), loopback=taken.is_loopback)
+            factory = self._contents.service if is_milter else self._service
+            self._ports.append(adopt(reactor, taken, factory))
         addresses = self._options.listen
-        if not inherited and not addresses:
+        if not self.listening and not addresses:
             addresses = (self._options.default_listen,)
         for address in addresses:
             self._ports.append(listen(reactor, address, self._service))
-            self._say_listening(str(address), loopback=address.is_loopback)
+            self._say_listening(self.listening, str(address), loopback=address.is_loopback)
+        for address in self._options.milter:
+            self._ports.append(listen(reactor, address, self._contents.service))
+            self._say_listening(self.milters, str(address), loopback=address.is_loopback)
+        self._engine.contents.watches = bool(self.milters)
         if self._options.admin is not None:
             try:
                 port = listen(reactor, self._options.admin, self._admin, ADMINISTRATORS)
@@ -240,8 +258,8 @@ class _Daemon:
         if not address.is_loopback:
             self._log.open_to_the_net(str(address))
 
-    def _say_listening(self, address: str, *, loopback: bool) -> None:
-        self.listening.append(address)
+    def _say_listening(self, where: list[str], address: str, *, loopback: bool) -> None:
+        where.append(address)
         if not loopback:
             self._log.open_to_the_net(address)
 
@@ -254,7 +272,8 @@ class _Daemon:
 
     def _ready(self) -> None:
         policy = self._engine.policy
-        self._log.started(__version__, self.listening, policy.mode.value, _ids(policy))
+        where = self.listening, self.milters
+        self._log.started(__version__, *where, policy.mode.value, _ids(policy))
         self._settled()
 
     def _settled(self) -> None:
@@ -323,6 +342,7 @@ class _Daemon:
         self._notifier.stopping()
         self._metrics.stopping = True
         self._service.close()
+        self._contents.service.close()
         self._admin.close()
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         closed.addCallback(lambda _: DeferredList([self._notices.stop(), self._hooks.stop()]))

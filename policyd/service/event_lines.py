@@ -12,6 +12,9 @@ from policyd.service.log_writer import Priority
 
 Fields = Mapping[str, str | int | float]
 
+_LONGEST_SUBJECT: Final = 100
+"""Characters of a message's subject; each may take twelve in the log."""
+
 
 class Said(NamedTuple):
     """A line: its *priority*, the *name* of the event, and the *fields* after it."""
@@ -47,6 +50,7 @@ def _exceeded(event: events.Exceeded) -> Said:
         "account": event.account,
         "domain": event.domain,
         **_request(event.request),
+        **_subject(event.subject),
         "used": figures.total,
         "reserved": figures.reserved,
         "asked": figures.asked,
@@ -157,6 +161,10 @@ _SAYING: Final[Mapping[type, Callable[[Any], Said]]] = {
 def _request(request: Request) -> dict[str, str]:
     names = "client_address sender recipient recipient_count size queue_id instance"
     return {name: request[name] for name in names.split()}
+
+
+def _subject(subject: str) -> dict[str, str]:
+    return {"subject": subject[:_LONGEST_SUBJECT]} if subject else {}
 
 
 def _incident(incident: Incident) -> Fields:

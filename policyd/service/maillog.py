@@ -55,14 +55,23 @@ class MailLog:
         """Whether every request is logged."""
         return self._writer.least >= Priority.DEBUG
 
-    def started(self, version: str, listeners: Iterable[str], mode: str, limits: str) -> None:
-        """Say that requests are answered from now on."""
+    def started(
+        self,
+        version: str,
+        listeners: Iterable[str],
+        milters: Iterable[str],
+        mode: str,
+        limits: str,
+    ) -> None:
+        """Say that requests are answered from now on, and where content is looked at."""
+        shown = ",".join(milters)
         self._say(
             Priority.NOTICE,
             "started",
             version=version,
             core=core(),
             listen=",".join(listeners),
+            **({"milter": shown} if shown else {}),
             mode=mode,
             limits=limits,
         )

@@ -21,6 +21,8 @@ from policyd.aup.ladder import LONGEST, Ladder
 from policyd.aup.policy import Mode
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.protocol.request import Stage
+from policyd.service.content_families import of_contents
+from policyd.service.contents import Contents
 from policyd.service.event_figures import EventFigures
 from policyd.service.exposition import (
     COUNTER,
@@ -59,6 +61,7 @@ class Sources:
 
     engine: Engine
     service: PolicyService
+    contents: Contents
     persistence: Persistence
     notices: NoticeQueue
     hooks: Hooks
@@ -129,6 +132,7 @@ class Metrics:
         now = self._now()
         yield from self._about()
         yield from self._of_requests()
+        yield from of_contents(self._sources.contents)
         yield from self._of_limits(now)
         yield from self._of_ladder(now)
         yield from self._of_telling()
@@ -246,7 +250,7 @@ class Metrics:
             {name: len(one) for name, one in engine.counts.counters()},
         )
         held = [one.weight for _, one in engine.counts.counters()]
-        held += [groups.weight for groups in engine.counts.groups.values()]
+        held += [groups.weight for groups in engine.counts.alike().values()]
         yield gauge("policyd_counts_memory_bytes", "Memory of the counts, about.", sum(held))
         evictions: Counter[str] = Counter({f"limit {name}": 0 for name in none})
         evictions.update(self._evicted)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Generic
 
 from twisted.internet.address import UNIXAddress
@@ -12,7 +13,7 @@ from zope.interface import implementer
 
 from policyd.protocol.milter import Event, MilterParser
 from policyd.protocol.milter_reply import Answer
-from policyd.protocol.milter_session import MilterMessage, MilterSession, SinkT
+from policyd.protocol.milter_session import MilterMessage, MilterSession, SinkT, ignore
 from policyd.service.maillog import MailLog
 
 MOST_CONNECTIONS: Final = 1000
@@ -62,6 +63,7 @@ class MilterServer(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         """Let go of the message."""
         self.factory.servers.discard(self)
+        self._session.let_go()
 
     def close(self) -> None:
         """Answer nothing further; what was answered is still sent."""
@@ -84,7 +86,11 @@ class MilterServer(Protocol):
 
 
 class MilterService(ServerFactory, Generic[SinkT]):
-    """All milter connections: *sink* makes what takes a message's content, *decide* answers it."""
+    """All milter connections: *sink* makes what takes a message's content, *decide* answers it.
+
+    *expect* and *drop* are told the queue ids of messages that come, and of those that come to
+    nothing.
+    """
 
     noisy = False
 
@@ -93,18 +99,20 @@ class MilterService(ServerFactory, Generic[SinkT]):
         sink: Callable[[], SinkT],
         decide: Callable[[MilterMessage[SinkT]], Answer],
         log: MailLog,
+        expect: Callable[[str], None] = ignore,
+        drop: Callable[[str], None] = ignore,
     ) -> None:
         self.log = log
         self.servers: set[MilterServer] = set()
-        self._sink = sink
-        self._decide = decide
+        self.faults = 0
+        self._session = partial(MilterSession[SinkT], sink, decide, expect, drop)
 
     def buildProtocol(self, addr: IAddress | None) -> MilterServer | None:  # type: ignore[override]
         """Return what serves the connection from *addr*; with None it is closed."""
         if len(self.servers) >= MOST_CONNECTIONS:
             self.log.bad_request(_name(addr), f"more than {MOST_CONNECTIONS} milter connections")
             return None
-        server = MilterServer(MilterSession(self._sink, self._decide))
+        server = MilterServer(self._session())
         server.factory = self
         return server
 
@@ -113,6 +121,7 @@ class MilterService(ServerFactory, Generic[SinkT]):
         try:
             return session.take(event)
         except Exception:  # noqa: BLE001 - the one place
+            self.faults += 1
             name = f"milter {session.queue_id}".rstrip()
             self.log.task_failed(name, Failure())  # type: ignore[no-untyped-call]
             return session.give_up(event)

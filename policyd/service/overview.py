@@ -62,7 +62,7 @@ class Overview:
         policy, counts = engine.policy, engine.counts
         keys = sum(len(one) for _, one in counts.counters())
         held = sum(one.weight for _, one in counts.counters())
-        held += sum(groups.weight for groups in counts.groups.values())
+        held += sum(groups.weight for groups in counts.alike().values())
         figures = self._sources.service.figures
         answers = {stage: dict(verbs) for stage, verbs in figures.by_stage().items()}
         ladder = engine.ladder
@@ -77,6 +77,7 @@ class Overview:
             "connections": len(self._sources.service.servers),
             "requests": answers,
             "faults": figures.faults,
+            "contents": self._contents(),
             "open_transactions": len(engine.transactions),
             "keys": keys,
             "counts_memory": held,
@@ -88,6 +89,18 @@ class Overview:
             "reload": self._reload(),
         }
         return Answer(fields)
+
+    def _contents(self) -> Mapping[str, Any] | None:
+        contents = self._sources.contents
+        if not self._engine.contents.watches:
+            return None
+        return {
+            "connections": len(contents.service.servers),
+            "kinds": dict(contents.figures.kinds),
+            "answers": dict(contents.figures.answers),
+            "faults": contents.faults,
+            "waiting": len(self._engine.contents),
+        }
 
     def _state(self, now: Instant) -> Mapping[str, Any]:
         persistence = self._sources.persistence

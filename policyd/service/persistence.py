@@ -42,6 +42,7 @@ class Persistence:
         self._log = log
         self._now = now
         self.rows: Mapping[str, Sequence[Row]] = {}  # of ledgers, as they were at the start
+        self.secret = b""  # the key of all hashes
         self._store = Store(directory)
         self._noted: dict[tuple[str, str], Entry] = {}
         self._others: list[Callable[[], Iterable[Entry]]] = []
@@ -63,6 +64,7 @@ class Persistence:
         contents, problems = self._store.open(now.wall)
         for problem in problems:
             self._log.state_problem(problem)
+        self.secret = contents.secret
         engine = Engine(policy, Hasher(contents.secret))
         try:
             emptied = engine.restore(contents.kept, contents.transactions, contents.ledgers, now)

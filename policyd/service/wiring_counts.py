@@ -3,7 +3,8 @@
 Who asks at which stage is counted already (request_figures.py); here is what is missing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from policyd.aup.policy import Policy
 from policyd.clock import Instant
@@ -30,6 +31,13 @@ class WiringCounts:
             self.only_loopback = False
 
 
+class Listening(NamedTuple):
+    """The addresses of the daemon: where it answers *requests*, and where it is a *milter*."""
+
+    requests: Sequence[str]
+    milter: Sequence[str]
+
+
 class WiringCommand:
     """The command, on all *counts* and *figures*; *listening* are the addresses of the daemon."""
 
@@ -37,7 +45,7 @@ class WiringCommand:
         self,
         counts: WiringCounts,
         figures: RequestFigures,
-        listening: Iterable[str],
+        listening: Listening,
         policy: Callable[[], Policy],
         now: Callable[[], Instant],
     ) -> None:
@@ -67,7 +75,8 @@ class WiringCommand:
                 "other": requests[OTHER],
                 "nameless": self._figures.without_login,
                 "only_loopback": self._counts.only_loopback,
-                "listening": list(self._listening),
+                "listening": list(self._listening.requests),
+                "milters": list(self._listening.milter),
                 "notices": list(notices.smtp) if notices else None,
             }
         )

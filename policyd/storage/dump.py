@@ -13,11 +13,13 @@ from contextlib import closing
 from math import inf, isfinite
 from typing import Any, Final, NoReturn
 
-from policyd.aup.counts import LIKENESS, LIMIT
+from policyd.aup.counts import LIKENESS, LIKENESS_CONTENT, LIMIT
 from policyd.aup.ladder import SERIES as LADDER
 from policyd.aup.likeness_grid import Group, pack, unpack
 from policyd.aup.series import Series
 from policyd.aup.transaction import TransactionState
+from policyd.clock import WallTime
+from policyd.content import campaign
 from policyd.counting.counters import Bucket
 from policyd.counting.runs import HASH_SIZE
 from policyd.storage import rows
@@ -168,6 +170,8 @@ def _said(name: str, value: int | bytes) -> Mapping[str, Any]:
     kind = name.split(maxsplit=1)[0]
     if kind == LIKENESS:
         return {"groups": [group._asdict() for group in unpack(value)]}
+    if kind == LIKENESS_CONTENT:
+        return {"campaigns": [_campaign(one) for one in campaign.unpack("", value)]}
     if kind in (LIMIT, LADDER):
         return {"members": value.hex(" ", HASH_SIZE).split()}
     return {"verdicts": value.decode("ascii").splitlines()}
@@ -180,11 +184,24 @@ def _entry(line: Mapping[str, Any]) -> int | bytes:
         return given
     if "groups" in line:
         return pack(Group(**group) for group in line["groups"])
+    if "campaigns" in line:
+        return campaign.pack(_campaign_of(**one) for one in line["campaigns"])
     if "members" in line:
         members = [bytes.fromhex(member) for member in line["members"]]
         _right(all(len(member) == HASH_SIZE for member in members), "a member is cut short")
         return b"".join(members)
     return "".join(f"{text}\n" for text in line["verdicts"]).encode("ascii")
+
+
+def _campaign(one: campaign.Campaign) -> Mapping[str, Any]:
+    return {"serial": one.serial, "last": one.last, "forms": one.forms}
+
+
+def _campaign_of(serial: int, last: float, forms: list[list[int]]) -> campaign.Campaign:
+    one = campaign.Campaign("", serial, WallTime(last), tuple(map(tuple, forms)))
+    # what is no campaign is told here, and not when the daemon starts
+    _right(list(campaign.unpack("", campaign.pack((one,)))) == [one], "this is no campaign")
+    return one
 
 
 def _key(values: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from policyd.aup.address import fold_address
-from policyd.aup.counts import LIKENESS, LIMIT
+from policyd.aup.counts import LIKENESS, LIKENESS_CONTENT, LIMIT
 from policyd.aup.ladder import SERIES as LADDER
 from policyd.counting.counters import Bucket
 from policyd.counting.distinct import Hasher
@@ -75,7 +75,7 @@ def _left(kind: str, entries: Any, somebody: _Somebody) -> Iterator[tuple[str, A
     for key, value in entries.items():
         if somebody.is_among(key.split("\n")):
             continue
-        if isinstance(value, int) or kind == LIKENESS:
+        if isinstance(value, int) or kind in (LIKENESS, LIKENESS_CONTENT):
             yield key, value
         elif kind in (LIMIT, LADDER):
             if others := b"".join(one for one in _apart(value) if one != somebody.member):

@@ -10,6 +10,7 @@ from typing import Any
 
 from .daemon import REPOSITORY
 from .postfix import PrivatePostfix
+from .snippets import at, entry, master_snippet, replace_once
 from .waiting import PATIENCE, wait_until
 
 PROGRAM = Path(__file__).with_name("milter_program.py")
@@ -43,6 +44,9 @@ MASTER = """
     -o {{ smtpd_milters = {{ unix:policyd/milter, connect_timeout=1s, command_timeout=1s,
         content_timeout=1s, default_action=accept }} }}
 """
+
+SHOWN = "    -o smtpd_milters=$policyd_milters\n"
+"""What the snippet for master.cf has behind a comment sign."""
 
 MACROS = ("mail", "rcpt", "data", "end_of_header", "end_of_data")
 """The events whose macros name the message, or who sends it."""
@@ -131,3 +135,25 @@ class Milter:
             if "policy" in line or line.get("milter", "Macros") != "Macros"
         ]
         return [word for at, word in enumerate(words) if at == 0 or words[at - 1] != word]
+
+
+def show_content(postfix: PrivatePostfix, ports: dict[str, int]) -> None:
+    """Have *postfix*, which has not started yet, show content to policyd as the snippets say.
+
+    The listener ``content`` shows it, and asks nobody else.
+    """
+    main = postfix.configuration / "main.cf"
+    text = main.read_text(encoding="utf-8")
+    main.write_text(replace_once(text, "\n#policyd_milters = ", "\npolicyd_milters = "))
+    master = postfix.configuration / "master.cf"
+    text = master.read_text(encoding="utf-8")
+    assert text.count(f"#{SHOWN}") == 2
+    text = text.replace(f"#{SHOWN}", SHOWN)
+    alone = (
+        "policyd_recipient_restrictions = permit_sasl_authenticated, reject",
+        "policyd_end_of_data_restrictions =",
+        "smtpd_milters = $policyd_milters",
+    )
+    submission = entry(master_snippet(), "submission")
+    text += at(submission, "submission", ports["content"], *alone)
+    master.write_text(text, encoding="utf-8")

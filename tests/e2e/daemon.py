@@ -45,7 +45,9 @@ def command() -> list[str]:
 class Daemon:
     """One daemon with its rule file and its state; may be started and stopped repeatedly."""
 
-    def __init__(self, directory: Path, port: int, socket: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, port: int, socket: Path | None = None, milter: Path | None = None
+    ) -> None:
         self.port = port
         self.lines: list[Line] = []
         self.raw: list[str] = []
@@ -55,6 +57,7 @@ class Daemon:
         self._listen = [f"tcp:127.0.0.1:{port}"]
         if socket:
             self._listen.append(f"unix:{socket}:mode=0666")
+        self._milter = ("--milter", f"unix:{milter}:mode=0666") if milter else ()
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._news = threading.Condition()
@@ -77,6 +80,7 @@ class Daemon:
                 *("serve", "--config", str(self._rules), *listen),
                 *("--state", str(self._state), "--admin", str(self.admin)),
                 *("--log-level", "debug"),
+                *self._milter,
             ]
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,))

@@ -31,10 +31,11 @@ class MailSystem:
         postfix.drain()
         sink.clear()
 
-    def policyd(self, rules: str) -> Daemon:
+    def policyd(self, rules: str, *, sees_content: bool = False) -> Daemon:
         """Start the daemon, with this rule file and nothing counted."""
         port, socket = self.ports["policy"], self.postfix.policy_socket
-        return self._started(Daemon(self._directory / "policyd", port, socket), rules)
+        milter = socket.with_name("milter") if sees_content else None
+        return self._started(Daemon(self._directory / "policyd", port, socket, milter), rules)
 
     def service(self, rules: str) -> Service:
         """Start the daemon as systemd does, with this rule file and nothing counted."""
