@@ -178,8 +178,9 @@ def test_a_campaign_is_refused_whatever_its_words_and_nothing_else_is(system: Ma
     told = {"stage": "CONTENT", "limit": "bulk", "subject": SUBJECT, "account": ALICE}
     assert told.items() <= line.items()
     daemon.wait_for("notice-sent", notice=f"incident {incident}")
-    (delivery,) = system.mailbox(ADMINISTRATOR)
-    assert facts(delivery.mail.get_content())["Subject"] == SUBJECT
+    notices = [one.mail.get_content() for one in system.mailbox(ADMINISTRATOR)]
+    (notice,) = [one for one in notices if incident in one]  # and not the early one
+    assert facts(notice)["Subject"] == SUBJECT
 
     delivered = system.delivered()
     assert sum(n for name, n in delivered.items() if name.startswith("reader")) == MOST + len(
