@@ -16,7 +16,7 @@ _policyd() {
         words="serve check doctor schema state notice incidents incident suspend unsuspend suspensions exempt unexempt exemptions explain status limits top show reset reload snapshot tail report similar" options="--help --version -h"
     elif [[ -z $options ]]; then
         case $command in
-            serve) options="--admin --config --help --listen --log-level --metrics --state -h" files="--config --state --admin" ;;
+            serve) options="--admin --config --help --listen --log-level --metrics --milter --state -h" files="--config --state --admin" ;;
             check) options="--help -h" ;;
             doctor) options="--help --json --milter --postconf --postfix-config --socket -h" files="--socket --postfix-config --postconf" ;;
             schema) options="--help -h" ;;

@@ -105,7 +105,7 @@ def _worded(wording: Wording, action: Action, values: Mapping[str, str], told: T
         "organization": policy.organization.name,
         **values,
     }
-    room = ROOM[request.stage or Stage.END_OF_MESSAGE]
+    room = ROOM[Stage.RCPT if request.stage is Stage.RCPT else Stage.END_OF_MESSAGE]
     return Verdict(_verb(action, policy, request), action.status, wording.expand(known, room))
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from policyd.protocol.request import Stage
 
-ROOM: Final = {Stage.RCPT: 200, Stage.END_OF_MESSAGE: 450, Stage.CONTENT: 450}
+ROOM: Final = {Stage.RCPT: 200, Stage.END_OF_MESSAGE: 450}
 """Bytes for the text of a reply; Postfix puts the recipient and words of its own before it."""
 
 _VERBS: Final = re.compile(r"REJECT|DEFER|HOLD|WARN|[45]\d\d")

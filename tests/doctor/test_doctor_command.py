@@ -24,6 +24,7 @@ WELL = {
     "nameless": 0,
     "only_loopback": False,
     "listening": ["tcp:0.0.0.0:0"],
+    "milters": [],
     "notices": ["127.0.0.1", 10025],
 }
 

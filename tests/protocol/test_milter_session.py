@@ -19,7 +19,7 @@ from protocol.packets import (
     texts,
 )
 
-from policyd.protocol.milter import Changes, MilterParser, Steps
+from policyd.protocol.milter import Changes, EndOfMessage, MilterParser, Steps
 from policyd.protocol.milter_reply import CONTINUE, Answer
 from policyd.protocol.milter_session import (
     MOST_CONTENT,
@@ -54,7 +54,13 @@ class Wire:
     def __init__(self, answer: Answer = Answer()) -> None:  # noqa: B008 - it never changes
         self.messages: list[MilterMessage[Kept]] = []
         self.answer = answer
-        self.session = MilterSession(Kept, self._decide)
+        self.told: list[str] = []
+        self.session = MilterSession(
+            Kept,
+            self._decide,
+            lambda name: self.told.append(f"expect {name}"),
+            lambda name: self.told.append(f"drop {name}"),
+        )
         self._parser = MilterParser()
 
     def _decide(self, message: MilterMessage[Kept]) -> Answer:
@@ -84,7 +90,9 @@ def test_what_is_agreed_upon() -> None:
     version, changes, steps = struct.unpack("!III", data)
     assert (command, version) == (b"O", 6)
     assert changes == Changes.ADD_HEADERS | Changes.QUARANTINE
-    assert steps == sum(Steps) == 0xFF3C2
+    assert steps == sum(Steps) & ~Steps.SILENT_DATA == 0xEF1C2
+    # by the reply to DATA others know which message comes
+    assert not steps & 0x200 | steps & 0x10000
     # the envelope and the content are wanted
     assert not steps & 0x1 | steps & 0x4 | steps & 0x8 | steps & 0x10 | steps & 0x20
 
@@ -300,3 +308,39 @@ def test_no_order_of_events_raises(data: list[bytes]) -> None:
 
 def test_what_a_postfix_of_today_offers_has_all_that_is_wanted() -> None:
     assert sum(Steps) & ALL_STEPS == sum(Steps)
+
+
+# who else is told of a message
+
+DATA = packet(b"T")
+
+
+def test_a_message_is_announced_at_data_and_postfix_waits_for_it() -> None:
+    wire = begun()
+    assert wire.tell(envelope(), DATA) == CONTINUE
+    assert wire.told == ["expect Q1"]
+    wire.tell(content())
+    assert wire.told == ["expect Q1"]  # who decides knows that it is over
+    wire.tell(ABORT)
+    assert wire.told == ["expect Q1"]
+
+
+@pytest.mark.parametrize("end", [ABORT, QUIT, envelope(b"Q2")])
+def test_a_message_that_comes_to_nothing_is_dropped(end: bytes) -> None:
+    wire = begun()
+    wire.tell(envelope(), DATA, end)
+    assert wire.told == ["expect Q1", "drop Q1"]
+
+
+def test_a_message_that_is_given_up_or_left_is_dropped_once() -> None:
+    wire = begun()
+    wire.tell(envelope(), DATA)
+    wire.session.give_up(EndOfMessage(b""))
+    wire.session.let_go()
+    assert wire.told == ["expect Q1", "drop Q1"]
+
+
+def test_nobody_is_told_of_a_message_without_a_name() -> None:
+    wire = begun()
+    wire.tell(envelope(b""), DATA, content(), envelope(b""), ABORT)
+    assert wire.told == []

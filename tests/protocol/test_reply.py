@@ -33,7 +33,7 @@ VERBS = st.sampled_from(["REJECT", "DEFER", "HOLD", "WARN", "421", "450", "452",
 STATUSES = st.sampled_from(["4.7.1", "5.7.1", "5.5.3", "4.255.1"])
 
 
-@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("stage", ROOM)
 def test_a_pass_is_these_bytes(stage: Stage) -> None:
     assert reply(PASS, stage) == b"action=DUNNO\n\n"
     assert reply(Verdict("DUNNO"), stage) == b"action=DUNNO\n\n"
@@ -46,7 +46,7 @@ def test_a_refusal_is_its_verb_its_status_and_its_text() -> None:
 
 
 @settings(deadline=None)
-@given(VERBS, st.one_of(st.just(""), STATUSES), TEXTS, st.sampled_from(Stage))
+@given(VERBS, st.one_of(st.just(""), STATUSES), TEXTS, st.sampled_from([*ROOM]))
 @example("REJECT", "5.7.1", "", Stage.RCPT)
 @example("450", "4.7.1", "\n", Stage.RCPT)
 @example("WARN", "", "12345", Stage.RCPT)
@@ -75,7 +75,7 @@ def test_a_text_that_reads_like_a_status_is_not_all_there_is(verb: str) -> None:
     assert not STATUS.fullmatch(words[0]) or len(words) > 1
 
 
-@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("stage", ROOM)
 def test_a_text_is_cut_at_its_room_and_not_before(stage: Stage) -> None:
     room = ROOM[stage]
     for length in (room - 1, room, room + 1):

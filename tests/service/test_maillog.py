@@ -269,13 +269,14 @@ def failure() -> Failure:
 SAID: list[tuple[str, tuple[Any, ...], Priority, str, dict[str, str]]] = [
     (
         "started",
-        ("0.1.0", ["tcp:127.0.0.1:10040", "unix:/run/x"], "observe", "bulk,daily"),
+        ("0.1.0", ["tcp:127.0.0.1:10040", "unix:/run/x"], ["unix:/y"], "observe", "bulk,daily"),
         Priority.NOTICE,
         "started",
         {
             "version": "0.1.0",
             "core": core(),
             "listen": "tcp:127.0.0.1:10040,unix:/run/x",
+            "milter": "unix:/y",
             "mode": "observe",
             "limits": "bulk,daily",
         },

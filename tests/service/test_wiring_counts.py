@@ -8,7 +8,7 @@ from aup.building import START, policy
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.protocol.request import Request
 from policyd.service.request_figures import RequestFigures
-from policyd.service.wiring_counts import WiringCommand, WiringCounts
+from policyd.service.wiring_counts import Listening, WiringCommand, WiringCounts
 
 
 class Asked:
@@ -16,8 +16,9 @@ class Asked:
         self.counts = WiringCounts()
         self.figures = RequestFigures()
         self.now = Instant(WallTime(START), MonotonicTime(100.0))
+        listening = Listening(["tcp:127.0.0.1:1"], ["unix:/run/milter"])
         self._command = WiringCommand(
-            self.counts, self.figures, ["tcp:127.0.0.1:1"], policy, lambda: self.now
+            self.counts, self.figures, listening, policy, lambda: self.now
         )
 
     def ask(self, **attributes: str) -> None:
@@ -42,6 +43,7 @@ def test_nothing_was_asked() -> None:
         "nameless": 0,
         "only_loopback": True,
         "listening": ["tcp:127.0.0.1:1"],
+        "milters": ["unix:/run/milter"],
         "notices": None,
     }
 
