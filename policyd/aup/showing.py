@@ -47,7 +47,8 @@ class Showing(Deciding):
             self.contents.decided(shown.queue_id, now.monotonic)
         subject = shown.fingerprint.subject if self.obeyed.likeness.subjects else ""
         asked = self._alone(shown, now) if waiting is None else self._again(waiting, now.wall)
-        return self._at_content(asked._replace(subject=subject), shown.fingerprint)
+        asked.subject = subject
+        return self._at_content(asked, shown.fingerprint)
 
     def _at_content(self, asked: Asked, fingerprint: Fingerprint) -> Decision:
         if (decision := self.decisions.blocked(asked)) is not None:

@@ -13,7 +13,7 @@ from policyd.aup.ladder_rules import (
     NoticeRules,
     Step,
 )
-from policyd.aup.policy import Count, Mode, Recipients, Strength
+from policyd.aup.policy import Count, Likeness, LikenessBy, Mode, Recipients, Strength
 from policyd.config.load import load
 
 SAMPLE = Path(__file__).parents[2] / "etc/policyd/policy.yaml"
@@ -108,13 +108,18 @@ def test_what_is_commented_out_is_right_as_well(tmp_path: Path) -> None:
     (tmp_path / "notice-addresses").write_text(
         "customer.example: anna@customer.example, it@partner.example\n"
     )
+    (tmp_path / "disclaimer.txt").write_text("Think of the environment.\n")
+    path.write_text(path.read_text().replace("by: size", "by: content"))
     loaded = load(path)
     assert loaded.problems == ()
     assert loaded.policy is not None
+    assert loaded.policy.likeness == Likeness(
+        LikenessBy.CONTENT, boilerplate="Think of the environment.\n"
+    )  # the comments show what is built in
     assert len(loaded.policy.overrides) == 3
     assert len(loaded.policy.exemptions) == 4
     assert loaded.policy.recipient_extension == "+"
-    assert len(loaded.watched) == 8
+    assert len(loaded.watched) == 9
     ladder, notices, hooks = (getattr(loaded.policy.aftermath, name) for name in AFTERMATH)
     assert ladder.suspended_text == SUSPENDED  # the comment shows what is built in
     assert set(notices.templates) == {"incident", "summary", "warning"}
