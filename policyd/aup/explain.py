@@ -5,8 +5,9 @@ out beside it, from the same rules.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from policyd.aup.applied import Recipient
 from policyd.aup.deciding import Deciding
@@ -16,12 +17,25 @@ from policyd.aup.holding import in_force
 from policyd.aup.incident import LADDER, Suspension
 from policyd.aup.kept_verdicts import KeptVerdicts
 from policyd.aup.match import Condition
-from policyd.aup.policy import SCOPES, Exemption, Limit, Mode, Override, Policy, Recipients, Refuse
+from policyd.aup.policy import (
+    SCOPES,
+    Exemption,
+    LikenessBy,
+    Limit,
+    Mode,
+    Override,
+    Policy,
+    Recipients,
+    Refuse,
+)
 from policyd.aup.rehearsal import Rehearsal, Step, Test
 from policyd.aup.transaction import Transaction
 from policyd.clock import Instant, WallTime
 from policyd.protocol.reply import Verdict
 from policyd.protocol.request import Request, Stage
+
+_LATER: Final = "what the message is like is known at END-OF-MESSAGE"
+_BY_SIZE: Final = "if its content is not shown; what it says is not known here"
 
 
 class State(Enum):
@@ -181,9 +195,13 @@ def _said(live: Deciding, limit: Limit, step: Step, why: str, now: WallTime) -> 
         return Said(limit, State.NO_MATCH, unlimited, None, override, None)
     for test in step.tests or ():
         if test.applied.limit.id == limit.id:
-            return _tested(limit, override, test, step)
+            said = _tested(limit, override, test, step)
+            by_content = _is_by_content(limit, policy) and bool(test.measured)
+            return replace(said, why=said.why or _BY_SIZE) if by_content else said
     if not why:
         why = _untested(limit, step)
+        if why == _LATER and _is_by_content(limit, policy):
+            why = "what the message is like is known when its content is shown"
     return Said(limit, State.NOT_TESTED, why, most, override, None)
 
 
@@ -236,7 +254,11 @@ def _untested(limit: Limit, step: Step) -> str:
         return f"{'it observes' if observes else limit.action.verb}: at END-OF-MESSAGE only"
     if step.asked is not None and len(step.asked.transaction.recipients) > 1:
         return "recipients were accepted before; it decides at END-OF-MESSAGE"
-    return "what the message is like is known at END-OF-MESSAGE"
+    return _LATER
+
+
+def _is_by_content(limit: Limit, policy: Policy) -> bool:
+    return limit.likeness_scope is not None and policy.likeness.by is LikenessBy.CONTENT
 
 
 def _nothing_counts(limit: Limit, recipients: Sequence[Recipient]) -> str:

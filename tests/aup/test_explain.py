@@ -435,3 +435,16 @@ def test_a_recipient_that_is_there_already() -> None:
     assert said(more, "each").test is not None
     assert desk.ask(end(instance="4.4")).verdict.verb == "DUNNO"
     assert desk.usage("each") == 1
+
+
+def test_by_content_it_is_said_that_the_content_is_not_known() -> None:
+    desk = Desk(policy(limit(max=1), likeness=Likeness(LikenessBy.CONTENT)))
+    (at_rcpt,) = told(desk, request("RCPT", "r1@away.example"))
+    assert at_rcpt.limits[0].why == "what the message is like is known when its content is shown"
+    (at_end,) = told(desk, request("END-OF-MESSAGE", "r1@away.example", recipient_count=1))
+    (said,) = at_end.limits
+    assert said.state is State.ROOM
+    assert said.why == "if its content is not shown; what it says is not known here"
+    # what nothing counts of needs no content to be told
+    (local,) = told(desk, request("END-OF-MESSAGE", "u@local.example", recipient_count=1))
+    assert local.limits[0].why == "no recipient counts: local"

@@ -59,7 +59,8 @@ def test_good_files_are_valid() -> None:
     """unknown-key unknown-top-level-key unknown-condition required-keys-missing value-missing
     mode-unknown number-word number-negative number-float number-quoted number-list
     number-duration number-unlimited duration-without-unit duration-compound duration-with-space
-    duration-zero boolean-yes boolean-quoted likeness-unknown likeness-fallback-content limit-id-bad per-empty per-unknown
+    duration-zero boolean-yes boolean-quoted likeness-unknown likeness-fallback-content
+    limit-id-bad per-empty per-unknown
     per-varying per-prefix-on-name count-unknown refuse-unknown action-ok action-lower-case
     action-code-250 status-malformed tolerance-percentage until-german strip-extension
     state-relative override-unlimited-upper-case ladder-step ladder-values notices-values

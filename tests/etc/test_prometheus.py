@@ -61,7 +61,7 @@ def test_promtool_would_say_if_it_did_not() -> None:
 
 
 def test_promtool_takes_the_alerts() -> None:
-    assert "SUCCESS: 20 rules found" in promtool("check", "rules", RULES)
+    assert "SUCCESS: 22 rules found" in promtool("check", "rules", RULES)
 
 
 def test_promtool_takes_the_scrape_and_finds_the_alerts_beside_it() -> None:

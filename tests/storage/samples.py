@@ -10,6 +10,7 @@ from policyd.aup.likeness import Group, pack
 from policyd.aup.series import Kept, Series
 from policyd.aup.transaction import TransactionState
 from policyd.clock import WallTime
+from policyd.content import campaign
 from policyd.counting.counters import Bucket, Entries
 from policyd.counting.distinct import Hasher
 from policyd.storage.contents import Contents
@@ -92,6 +93,14 @@ LEDGERS = {
 }
 
 
+CAMPAIGNS = campaign.pack(
+    (
+        campaign.Campaign("", 7, WallTime(NOW), ((1, 2, 3), (2**32 - 1,))),
+        campaign.Campaign("", 8, WallTime(NOW - 1), ((5, 4),)),
+    )
+)
+
+
 def series(
     *buckets: tuple[float, Entries],
     meaning: str = "messages",
@@ -111,6 +120,7 @@ def everything() -> Kept:
         "limit bulk": series((60, {"alice\n1": HASHED("x@y") + HASHED("z@y")}), meaning="distinct"),
         "limit idle": series(),
         "likeness account": series((60, {"alice": pack(groups)}), meaning="size"),
+        "likeness-content account": series((60, {"alice": CAMPAIGNS}), meaning="content"),
         "verdicts": series((10, {"192.0.2.1\n1\n\n1\n9": b"\n"}), meaning="text"),
     }
 

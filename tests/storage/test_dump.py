@@ -13,6 +13,7 @@ from policyd.aup.likeness import Group, pack
 from policyd.aup.series import Series
 from policyd.aup.transaction import TransactionState
 from policyd.clock import WallTime
+from policyd.content import campaign
 from policyd.counting.counters import Bucket
 from policyd.storage.contents import LEDGERS, Contents
 from policyd.storage.dump import DumpError, dump, load
@@ -26,10 +27,19 @@ RAW = st.text(
 REAL = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 GROUP = st.builds(Group, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), REAL.map(WallTime))
+FORM = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=64).map(tuple)
+CAMPAIGN = st.builds(
+    campaign.Campaign,
+    st.just(""),
+    st.integers(0, 2**64 - 1),
+    REAL.map(WallTime),
+    st.lists(FORM, min_size=1, max_size=4).map(tuple),
+)
 VALUES = {
     "limit sums": st.integers(1, 2**70),
     "limit members": st.lists(st.binary(min_size=8, max_size=8), min_size=1).map(b"".join),
     "likeness account": st.lists(GROUP, min_size=1, max_size=3).map(pack),
+    "likeness-content domain": st.lists(CAMPAIGN, min_size=1, max_size=2).map(campaign.pack),
     "verdicts": st.lists(TEXT.map(json.dumps), min_size=1, max_size=3).map(
         lambda lines: "".join(f"{line}\n" for line in lines).encode()
     ),
@@ -146,7 +156,8 @@ def test_lines_too_many_are_refused() -> None:
 
 HEAD = json.dumps({"policyd": "state", "version": 2, "secret": SECRET.hex()})
 BEGUN = json.dumps({"series": "limit a", "meaning": "m"})
-GOOD = {"series": "limit a", "end": NOW, "key": ["x"], "sum": 1}
+ENTRY = {"series": "limit a", "end": NOW, "key": ["x"]}
+GOOD = {**ENTRY, "sum": 1}
 TRANSACTION = {"host": "h", "attributes": {}, "recipients": [], "rcpt_seen": True, "noted": []}
 AUDIT = {"id": "1", "time": 1.0, "by": "x", "action": "y", "subject": {"text": "z"}, "reason": ""}
 
@@ -176,6 +187,11 @@ NOTICE = {
         (GOOD | {"series": "limit c"}, "there is no series limit c"),
         (GOOD | {"end": None}, ""),
         (GOOD | {"end": 10**400}, "too large"),
+        (ENTRY | {"campaigns": [{"serial": 1, "last": 0.0, "forms": []}]}, "cut short"),
+        (ENTRY | {"campaigns": [{"serial": 1, "last": 0.0, "forms": [[]]}]}, "cut short"),
+        (ENTRY | {"campaigns": [{"serial": 1, "last": 0, "forms": [[1]] * 5}]}, "too many"),
+        (ENTRY | {"campaigns": [{"serial": 1, "last": 0, "forms": [[2**32]]}]}, ""),
+        (ENTRY | {"campaigns": [{"serial": 1}]}, ""),
         ('{"series": "limit a", "end": NaN, "key": ["x"], "sum": 1}', "NaN is no number"),
         ('{"series": "limit a", "end": 1e999, "key": ["x"], "sum": 1}', "no bucket ends then"),
         (GOOD | {"key": "xy"}, "a key is the list of its values"),

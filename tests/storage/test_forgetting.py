@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from storage.samples import HASHED, LEDGERS, NOW, SECRET, TRANSACTION, flat, series
+from storage.samples import CAMPAIGNS, HASHED, LEDGERS, NOW, SECRET, TRANSACTION, flat, series
 
 from policyd.aup.likeness import Group, pack
 from policyd.clock import WallTime
@@ -19,6 +19,7 @@ OTHERS = Contents(
         "limit pairs": series((60, {"bob@x.example\nann": 1})),
         "limit bulk": series((60, {"bob@x.example": HASHED("carol@away.example")})),
         "likeness account": series((60, {"bob@x.example": GROUPS})),
+        "likeness-content account": series((60, {"bob@x.example": CAMPAIGNS})),
         "verdicts": series((60, {"h\n1": b"\n", "h\n2": REFUSED.replace(b"Ann", b"Jo.Ann")})),
     },
     transactions=(TRANSACTION, TRANSACTION._replace(recipients=["joann@x.example"])),
@@ -54,7 +55,13 @@ def also(**more: object) -> Contents:
     "key", ["ann@x.example", "ann@x.example\n17", "bob@x.example\nann@x.example", "Ann@x.example."]
 )
 def test_keys_that_name_him_go(name: str, key: str) -> None:
-    value = {"limit bulk": HASHED("x"), "likeness account": GROUPS, "verdicts": b"\n"}.get(name, 7)
+    values = {
+        "limit bulk": HASHED("x"),
+        "likeness account": GROUPS,
+        "likeness-content account": CAMPAIGNS,
+        "verdicts": b"\n",
+    }
+    value = values.get(name, 7)
     before = OTHERS.kept[name]
     bucket = before.buckets[0]
     more = bucket._replace(entries={key: value, **bucket.entries})

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from policyd.aup import contents
 from policyd.aup.address import LocalDomains
 from policyd.aup.contents import WAITS
+from policyd.aup.decision import Decision
 from policyd.aup.event import Blocked, Decided, Exceeded, IncidentOpened
 from policyd.aup.incident import Suspension, SuspensionKind
-from policyd.aup.match import condition
+from policyd.aup.match import Matcher, condition
 from policyd.aup.policy import (
     Action,
     Count,
@@ -25,7 +26,6 @@ from policyd.aup.policy import (
     Recipients,
     State,
 )
-from policyd.aup.match import Matcher
 from policyd.aup.showing import Shown
 from policyd.content.fingerprint import Fingerprint, Kind
 from policyd.protocol.request import Stage
@@ -68,7 +68,7 @@ class House(Desk):
 
     def shown(
         self, fingerprint: Fingerprint, *recipients: str, size: int = 1000, login: str = "alice"
-    ):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    ) -> Decision:
         """Show a message; return the decision."""
         attributes = {
             "client_address": "192.0.2.7",
@@ -143,7 +143,11 @@ def test_the_refusal_is_the_milters_and_is_told_as_ever() -> None:
     assert exceeded.request["mail_version"] == "3.7.11"  # of what the policy service was told
     assert isinstance(opened, IncidentOpened)
     sample = opened.incident.sample
-    assert (sample.subject, sample.size, sample.recipients) == ("Buy now", 4321, ["r0@away.example"])
+    assert (sample.subject, sample.size, sample.recipients) == (
+        "Buy now",
+        4321,
+        ["r0@away.example"],
+    )
     assert opened.incident.id == exceeded.incident
     assert isinstance(decided, Decided)
     assert decided.request["protocol_state"] == "CONTENT"
