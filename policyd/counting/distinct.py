@@ -42,7 +42,7 @@ class Hasher:
 class WindowMembers:
     """Distinct members per key in a sliding window."""
 
-    __slots__ = ("_bounds", "_pieces", "_runs", "_swept", "_weight", "sums")
+    __slots__ = ("_bounds", "_pieces", "_runs", "_stamp", "_stamped", "_swept", "_weight", "sums")
 
     def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
         self.sums = WindowSums(window, bounds.keys)
@@ -51,6 +51,8 @@ class WindowMembers:
         self._pieces: dict[str, Pieces] = {}  # of the keys that have no one run
         self._swept: dict[str, int] = {}  # heavy keys with members that are gone; up to which piece
         self._weight = 0
+        self._stamped = -1  # the bucket of which this is the stamp
+        self._stamp = b""
 
     @property
     def timeline(self) -> Timeline:
@@ -166,8 +168,12 @@ class WindowMembers:
 
         What stood in older buckets is taken out of their sums.
         """
-        stamped = stamp(number)
+        if number != self._stamped:
+            self._stamped, self._stamp = number, stamp(number)
+        stamped = self._stamp
         if 0 < len(members) <= self._bounds.few and len(set(members)) == len(members):
+            if not run:
+                return stamped.join(members) + stamped, members
             for member in members:
                 if member in run:
                     break
