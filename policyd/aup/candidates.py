@@ -45,7 +45,7 @@ class _Index:
     """The conditions on one *attribute*."""
 
     def __init__(self, attribute: str, accounts: Accounts) -> None:
-        self._attribute = attribute
+        self._named = attribute
         self._accounts = accounts
         self._by_value: dict[str, list[int]] = {}
         # by version and size of the network: by its first bits
@@ -69,7 +69,7 @@ class _Index:
         """Return the places of rules whose condition *value* may pass."""
         found: set[int] = set()
         if self._by_value:
-            self._find_by_value(folded(self._attribute, value, self._accounts), found)
+            self._find_by_value(folded(self._named, value, self._accounts), found)
         if self._by_network and (address := parsed_address(value)) is not None:
             bits, width = int(address), address.max_prefixlen
             for (version, size), by_first in self._by_network.items():

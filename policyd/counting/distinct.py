@@ -16,7 +16,16 @@ from typing import Final
 from policyd.clock import WallTime
 from policyd.counting.bounds import USUAL, Bounds
 from policyd.counting.pieces import Pieces
-from policyd.counting.runs import ENTRY, HASH_SIZE, number_at, places, stamp, start_of, without
+from policyd.counting.runs import (
+    ENTRY,
+    HASH_SIZE,
+    are_new,
+    number_at,
+    places,
+    stamp,
+    start_of,
+    without,
+)
 from policyd.counting.shards import SHARDS, Shards
 from policyd.counting.window import Timeline, WindowSums
 
@@ -171,14 +180,8 @@ class WindowMembers:
         if number != self._stamped:
             self._stamped, self._stamp = number, stamp(number)
         stamped = self._stamp
-        if 0 < len(members) <= self._bounds.few and len(set(members)) == len(members):
-            if not run:
-                return stamped.join(members) + stamped, members
-            for member in members:
-                if member in run:
-                    break
-            else:  # most often: all are new
-                return run + stamped.join(members) + stamped, members
+        if 0 < len(members) <= self._bounds.few and are_new(run, members):  # most often
+            return run + stamped.join(members) + stamped, members
         first = self.timeline.first
         moved: list[int] = []
         added: dict[bytes, None] = {}
@@ -235,7 +238,7 @@ class WindowMembers:
         looked = pieces.shorten(at, at_most, self.timeline.first)
         self._weight += pieces.size - before
         self._swept[key] = at + looked
-        if at + looked == len(pieces.runs):
+        if not pieces.size or at + looked == len(pieces.runs):
             del self._swept[key]
             self._leave(key)
         return looked

@@ -44,6 +44,20 @@ def start_of(run: bytes, first: int) -> int:
     return live * ENTRY
 
 
+def are_new(run: bytes, members: Sequence[bytes]) -> bool:
+    """Tell whether *members* are different ones, and nothing in *run* is like them.
+
+    It may be the edge of two entries that is, or what has left the window.
+    """
+    if len(set(members)) < len(members):
+        return False
+    if run:
+        for member in members:
+            if member in run:
+                return False
+    return True
+
+
 def places(run: bytes, start: int, members: Sequence[bytes], few: int) -> Sequence[int]:
     """Return where in *run*, from *start* on, each of the *members* is; -1 where it is not.
 
