@@ -47,8 +47,9 @@ compiled: $(COMPILED)/tested-with
 # that it decides as the plain one does, and that all is well with what is built on it; the core must
 # not be found in the directory where make runs
 test-compiled: $(COMPILED)/tested-with
-	PYTHONSAFEPATH=1 POLICYD_CORE=compiled $(COMPILED)/bin/pytest tests/test_compiled.py \
-		tests/aup tests/counting tests/protocol tests/storage tests/service tests/cli
+	PYTHONSAFEPATH=1 POLICYD_CORE=compiled $(COMPILED)/bin/pytest -o pythonpath=tests \
+		tests/test_compiled.py tests/aup tests/counting tests/protocol tests/storage \
+		tests/service tests/cli
 
 check: $(VENV)/tested-with
 	$(BIN)/ruff format --check
