@@ -11,6 +11,7 @@ from policyd.service.addresses import parse_listen
 from policyd.service.admin_socket import ADMINISTRATORS
 
 UNITS = Path(__file__).parents[2] / "systemd"
+SOCKETS = "policyd.socket", "policyd-milter.socket"
 Unit = dict[str, list[str]]
 
 
@@ -54,8 +55,9 @@ def installed(directory: Path) -> list[Path]:
     changed, count = re.subn(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", service)
     assert count == 1
     (directory / "policyd.service").write_text(changed)
-    shutil.copy(UNITS / "policyd.socket", directory)
-    return [directory / "policyd.service", directory / "policyd.socket"]
+    for name in SOCKETS:
+        shutil.copy(UNITS / name, directory)
+    return [directory / name for name in ("policyd.service", *SOCKETS)]
 
 
 def test_systemd_takes_the_units_without_a_word(tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ def test_systemd_takes_the_units_without_a_word(tmp_path: Path) -> None:
 
 
 def test_systemd_takes_the_unix_listener_that_is_commented_out(tmp_path: Path) -> None:
-    service, sockets = installed(tmp_path)
+    service, sockets, _ = installed(tmp_path)
     text, count = re.subn(r"(?m)^#([A-Z]\w+=)", r"\1", sockets.read_text())
     assert count == 4
     sockets.write_text(text)
@@ -222,3 +224,14 @@ def test_systemd_takes_the_units_of_a_hook_with_rights_of_its_own(tmp_path: Path
 def test_the_unit_names_the_file_that_widens_it() -> None:
     text = (UNITS / "policyd.service").read_text()
     assert str(WIDER.relative_to(UNITS)) in text
+
+
+def test_content_comes_by_a_socket_of_its_own() -> None:
+    milter = read("policyd-milter.socket")
+    assert milter["Service"] == ["policyd.service"]
+    # the name that serve takes it for a milter's by
+    assert milter["FileDescriptorName"] == ["milter"]
+    # what the snippet for main.cf names
+    assert milter["ListenStream"] == ["/var/spool/postfix/policyd/milter"]
+    snippet = (UNITS.parent / "etc/postfix/main.cf.snippet").read_text(encoding="utf-8")
+    assert "#policyd_milters = { unix:policyd/milter," in snippet
