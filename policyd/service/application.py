@@ -238,7 +238,8 @@ class _Daemon:
         for address in self._options.milter:
             self._ports.append(listen(reactor, address, self._contents.service))
             self._say_listening(self.milters, str(address), loopback=address.is_loopback)
-        self._engine.contents.watches = bool(self.milters)
+        if self.milters:
+            self._contents.begin()
         if self._options.admin is not None:
             try:
                 port = listen(reactor, self._options.admin, self._admin, ADMINISTRATORS)

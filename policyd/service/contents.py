@@ -82,7 +82,6 @@ class Contents:
         now: Callable[[], Instant],
         happened: Callable[[Sequence[Event]], None],
     ) -> None:
-        prepare()
         self.figures = ContentFigures()
         waiting = engine.contents
         self.service = MilterService(self._content, self._decide, log, waiting.expect, waiting.drop)
@@ -94,6 +93,11 @@ class Contents:
         self._sketcher = Sketcher(key)
         self._text = ""
         self._boilerplate = Boilerplate(self._sketcher)
+
+    def begin(self) -> None:
+        """Get ready to be shown content; until then nothing is remembered for it."""
+        prepare()
+        self._engine.contents.watches = True
 
     @property
     def faults(self) -> int:

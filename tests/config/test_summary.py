@@ -199,3 +199,34 @@ def test_what_follows_a_refusal_is_told(tmp_path: Path) -> None:
         "  lifted, suspended: run /bin/true -x, for at most 10 seconds",
         "  incident-opened: post to http://127.0.0.1/, for at most 1 minute",
     ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            "",
+            (
+                "messages are similar when they say much the same; those whose content is not "
+                "shown when in size within 64 bytes of the first"
+            ),
+        ),
+        (
+            ", fallback: any, boilerplate: x.txt, subjects: false",
+            (
+                "messages are similar when they say much the same, but for the boilerplate; those "
+                "whose content is not shown all of a sender; subjects are not kept"
+            ),
+        ),
+    ],
+)
+def test_likeness_by_content(tmp_path: Path, keys: str, words: str) -> None:
+    (tmp_path / "x.txt").write_text("Think of the environment.")
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        f"version: 1\nlikeness: {{by: content{keys}}}\nlimits:\n"
+        "  - {id: daily, per: account, count: messages, max: 9, window: 1h}\n"
+    )
+    policy = load(path).policy
+    assert policy is not None
+    assert f"likeness: {words}" in list(summarise(policy))

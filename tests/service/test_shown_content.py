@@ -1,5 +1,6 @@
 """Content on its way from the wire to the engine, and the answers back."""
 
+from base64 import b64encode
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -30,13 +31,15 @@ def rules(**changes: Any) -> Policy:
     return policy(limit(max=1, text=TEXT, strike=True), likeness=BY_CONTENT, **changes)
 
 
-def shown(text: str, queue_id: bytes, recipient: bytes = b"<a@ext.example>") -> bytes:
+def shown(
+    text: str, queue_id: bytes, recipient: bytes = b"<a@ext.example>", subject: str = "Grüße"
+) -> bytes:
     """Return what Postfix tells of a message up to its end; its form is that of the text."""
     mail = EmailMessage()
-    mail["Subject"] = "Grüße"
     mail.set_content(text, cte="base64", subtype="html" if text.startswith("<") else "plain")
     header, _, body = mail.as_bytes().replace(b"\n", b"\r\n").partition(b"\r\n\r\n")
     fields = [line.split(b": ", 1) for line in header.split(b"\r\n")]
+    fields.append([b"Subject", b"=?utf-8?b?%b?=" % b64encode(subject.encode())])
     told = [texts(b"L", name, value) for name, value in fields]
     return b"".join(
         [
@@ -77,7 +80,7 @@ def house(tmp_path: Path) -> Metered:
 
 def watched(tmp_path: Path, rules: Policy) -> Metered:
     house = Metered(tmp_path, rules)
-    house.engine.contents.watches = True
+    house.contents.begin()
     return house
 
 
@@ -186,3 +189,18 @@ def test_held_mail_is_held_and_routes_are_left_out(tmp_path: Path) -> None:
     assert said == [CONTINUE, CONTINUE]  # a user of our own
     said = wire.tell(shown(WORDS, b"Q2", b"<@local.example:a@ext.example>"))
     assert said == [CONTINUE, (b"q", b"Held\0"), CONTINUE]
+
+
+def test_a_long_subject_is_cut_in_the_log_and_cannot_forge_a_line(tmp_path: Path) -> None:
+    house = watched(tmp_path, policy(limit(max=0, strike=True), likeness=BY_CONTENT))
+    subject = 'x"\r\nevent=forged ' + "y" * 300
+    Wire(house).tell(shown(WORDS, b"Q1", subject=subject))
+    (line,) = [fields for fields in house.lines.fields if fields["event"] == "refused"]
+    assert line["subject"] == ('x"  event=forged ' + "y" * 300)[:100]
+
+
+def test_without_a_subject_the_log_says_nothing_of_it(tmp_path: Path) -> None:
+    house = watched(tmp_path, policy(limit(max=0), likeness=BY_CONTENT))
+    Wire(house).tell(shown(WORDS, b"Q1", subject=""))
+    (line,) = [fields for fields in house.lines.fields if fields["event"] == "refused"]
+    assert "subject" not in line
