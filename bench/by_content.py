@@ -24,9 +24,9 @@ from policyd.aup.policy import Count, Likeness, LikenessBy
 from policyd.aup.transaction import Connection
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.distinct import Hasher
-from policyd.service.contents import Contents
 from policyd.service.log_writer import Priority
 from policyd.service.maillog import MailLog
+from policyd.service.shown_content import ShownContent
 
 RULES = policy(
     limit("bulk", max=249),
@@ -62,7 +62,7 @@ class Daemon:
         self.engine = Engine(rules, Hasher(b"bench"))
         self._connection = Connection("mx")
         log = MailLog(Lines(Priority.NOTICE))  # type: ignore[arg-type]
-        self._contents = Contents(self.engine, b"bench", log, self.now, self._happened)
+        self._contents = ShownContent(self.engine, b"bench", log, self.now, self._happened)
         if shown:
             self._contents.begin()
         server = self._contents.service.buildProtocol(UNIXAddress(""))
@@ -123,7 +123,7 @@ def main() -> None:
                 if name == "by content":
                     daemon.told(told[number][1])
             taken.append((time.process_time() - begun) / len(mails))
-            assert not len(daemon.engine.contents)
+            assert not len(daemon.engine.awaiting)
     average = sum(map(len, mails)) / len(mails)
     print(f"{len(mails)} messages of {average:.0f} bytes, two policy requests each")
     for name, taken in costs.items():

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from policyd.aup.address import fold_address
 from policyd.aup.answer import by_strength
 from policyd.aup.applied import Applied, Message, Recipient, Scope
-from policyd.aup.contents import Contents
+from policyd.aup.awaiting import Awaiting
 from policyd.aup.counts import Counts
 from policyd.aup.decision import Asked, Decision, Decisions
 from policyd.aup.facts import Facts
@@ -49,7 +49,7 @@ class Deciding:
         self.decisions = decisions
         self.transactions = Transactions()
         self.verdicts = KeptVerdicts()
-        self.contents = Contents()
+        self.awaiting = Awaiting()
         self.obey_now(obeyed)
 
     def obey_now(self, policy: Policy) -> None:
@@ -74,7 +74,7 @@ class Deciding:
         decision = self._at_end(request, self._transaction(request, connection, now), now)
         if request["instance"]:
             self.verdicts.keep(name, decision.verdict, now.monotonic)
-        self.contents.note_end(request, now.monotonic)
+        self.awaiting.note_end(request, now.monotonic)
         return decision
 
     def _at_rcpt(self, request: Request, transaction: Transaction, now: Instant) -> Decision:
@@ -140,14 +140,14 @@ class Deciding:
             return self.decisions.passed(asked)
         message = Message(recipients, transaction.size(request))
         transaction.release()  # from here on the set itself is what is asked
-        is_awaited = self.contents.is_awaited(asked)
+        is_awaited = self.awaiting.is_awaited(asked)
         tested = self._test_all(transaction, message, now.wall, without_likeness=is_awaited)
         if tested.excesses and (refusing := by_strength(e for e in tested.excesses if e.answers)):
             decision = self.decisions.refusal(asked, refusing, tested)
             self.transactions.start_over(transaction, request)
             return decision
         if is_awaited:
-            self.contents.keep(asked, now.monotonic)
+            self.awaiting.keep(asked, now.monotonic)
             decision = self.decisions.passed(asked)
         else:
             self._commit(message, tested)

@@ -149,7 +149,7 @@ class Engine(Showing):
         """Let time pass and forget what is over; do up to *at_most* steps and return how many."""
         done = self.transactions.tidy(now.monotonic, at_most)
         done += self.verdicts.tidy(now.monotonic, at_most - done)
-        done += self.contents.tidy(now.monotonic, at_most - done)
+        done += self.awaiting.tidy(now.monotonic, at_most - done)
         done += self.counts.tidy(now.wall, at_most - done)
         done += self.ladder.pass_time(now.wall, at_most - done)
         done += self.tally.tidy(now.wall, max(at_most - done, 0))
@@ -175,5 +175,5 @@ class Engine(Showing):
         self.counts._check()
         self.transactions._check()
         self.verdicts._check()
-        self.contents._check()
+        self.awaiting._check()
         self.tally._check()

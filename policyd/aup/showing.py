@@ -40,11 +40,11 @@ class Showing(Deciding):
 
     def show(self, shown: Shown, now: Instant) -> Decision:
         """Return the answer to a message that was *shown*."""
-        waiting = self.contents.take(shown.queue_id)
-        if waiting is None and self.contents.is_decided(shown.queue_id, now.monotonic):
+        waiting = self.awaiting.take(shown.queue_id)
+        if waiting is None and self.awaiting.is_decided(shown.queue_id, now.monotonic):
             return Decision(PASS)
         if shown.queue_id:
-            self.contents.decided(shown.queue_id, now.monotonic)
+            self.awaiting.decided(shown.queue_id, now.monotonic)
         subject = shown.fingerprint.subject if self.obeyed.likeness.subjects else ""
         asked = self._alone(shown, now) if waiting is None else self._again(waiting, now.wall)
         asked.subject = subject

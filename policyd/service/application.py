@@ -29,7 +29,6 @@ from policyd.service.admin_request import Command
 from policyd.service.admin_socket import ADMINISTRATORS, AdminService
 from policyd.service.administration import Administration
 from policyd.service.audit import Audit
-from policyd.service.contents import Contents
 from policyd.service.controlling import Controlling
 from policyd.service.explaining import Explaining
 from policyd.service.hook_running import Beginning
@@ -48,6 +47,7 @@ from policyd.service.policy_server import PolicyService
 from policyd.service.reload import Reloader
 from policyd.service.reporting import Reporting
 from policyd.service.showing import Showing
+from policyd.service.shown_content import ShownContent
 from policyd.service.smtp_sending import SmtpSending
 from policyd.service.systemd import (
     InheritedSocket,
@@ -158,7 +158,7 @@ class _Daemon:
         self._engine.trace = self._log.shows_requests
         self._service = PolicyService(self._engine, self._log, now, self._happened)
         secret = self._persistence.secret
-        self._contents = Contents(self._engine, secret, self._log, now, self._happened)
+        self._contents = ShownContent(self._engine, secret, self._log, now, self._happened)
         self._notices = self._notify()
         self._hooks = Hooks(
             reactor, lambda: self._engine.policy, self._log, now, Beginning(reactor)

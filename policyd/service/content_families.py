@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from policyd.service.contents import Contents
 from policyd.service.exposition import Family, counter, counters, gauge
+from policyd.service.shown_content import ShownContent
 
 
-def of_contents(contents: Contents) -> Iterator[Family]:
+def of_contents(contents: ShownContent) -> Iterator[Family]:
     """Yield the figures of *contents*."""
     figures = contents.figures
     yield gauge(

@@ -22,7 +22,6 @@ from policyd.aup.policy import Mode
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.protocol.request import Stage
 from policyd.service.content_families import of_contents
-from policyd.service.contents import Contents
 from policyd.service.event_figures import EventFigures
 from policyd.service.exposition import (
     COUNTER,
@@ -44,6 +43,7 @@ from policyd.service.policy_server import PolicyService
 from policyd.service.process_figures import of_process
 from policyd.service.reload import Reloader
 from policyd.service.request_figures import BOUNDS
+from policyd.service.shown_content import ShownContent
 
 BEAT_EVERY: Final = 0.25
 """Seconds between two looks at how late the reactor is."""
@@ -61,7 +61,7 @@ class Sources:
 
     engine: Engine
     service: PolicyService
-    contents: Contents
+    contents: ShownContent
     persistence: Persistence
     notices: NoticeQueue
     hooks: Hooks

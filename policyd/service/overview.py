@@ -92,14 +92,14 @@ class Overview:
 
     def _contents(self) -> Mapping[str, Any] | None:
         contents = self._sources.contents
-        if not self._engine.contents.watches:
+        if not self._engine.awaiting.watches:
             return None
         return {
             "connections": len(contents.service.servers),
             "kinds": dict(contents.figures.kinds),
             "answers": dict(contents.figures.answers),
             "faults": contents.faults,
-            "waiting": len(self._engine.contents),
+            "waiting": len(self._engine.awaiting),
         }
 
     def _state(self, now: Instant) -> Mapping[str, Any]:

@@ -8,9 +8,9 @@ from aup.building import DAY, HOUR, Desk, external, limit, policy, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policyd.aup import contents
+from policyd.aup import awaiting
 from policyd.aup.address import LocalDomains
-from policyd.aup.contents import WAITS
+from policyd.aup.awaiting import WAITS
 from policyd.aup.decision import Decision
 from policyd.aup.event import Blocked, Decided, Exceeded, IncidentOpened
 from policyd.aup.incident import Suspension, SuspensionKind
@@ -53,17 +53,17 @@ class House(Desk):
 
     def __init__(self, rules: Policy, **options: bool) -> None:
         super().__init__(rules, **options)
-        self.engine.contents.watches = True
+        self.engine.awaiting.watches = True
 
     @property
     def queue_id(self) -> str:
         return f"Q{self._messages}"
 
     def expect(self) -> None:
-        self.engine.contents.expect(self.queue_id)
+        self.engine.awaiting.expect(self.queue_id)
 
     def drop(self) -> None:
-        self.engine.contents.drop(self.queue_id)
+        self.engine.awaiting.drop(self.queue_id)
         self.engine._check()
 
     def shown(
@@ -174,7 +174,7 @@ def test_limits_without_likeness_refuse_before_the_content() -> None:
     few = limit("all", "account", max=1, count=Count.RECIPIENTS)
     house = House(rules(limit(max=3), few))
     assert house.send(NEWS, *external(2)) == "521"
-    assert house.engine.contents.take(house.queue_id) is None
+    assert house.engine.awaiting.take(house.queue_id) is None
     assert house.held == (0, 0)
 
 
@@ -225,7 +225,7 @@ def test_an_aborted_message_counts_nothing() -> None:
     house.end(1, recipient="r0@away.example")
     house.drop()
     assert house.held == (0, 0)
-    assert len(house.engine.contents) == 0
+    assert len(house.engine.awaiting) == 0
 
 
 def test_a_repeated_request_counts_nothing_more() -> None:
@@ -278,27 +278,27 @@ def test_content_that_is_expected_and_never_shown_is_forgotten(
     house.expect()
     house.end(1, recipient="r0@away.example")
     house.later(WAITS - 1)
-    assert len(house.engine.contents) == 1
+    assert len(house.engine.awaiting) == 1
     house.later(1)
-    assert len(house.engine.contents) == 0
+    assert len(house.engine.awaiting) == 0
     assert house.held == (0, 0)
 
-    monkeypatch.setattr(contents, "MOST", 2)
+    monkeypatch.setattr(awaiting, "MOST", 2)
     for _ in range(4):
         house.next_message()
         house.expect()
         house.end(1, recipient="r0@away.example")
     house.later(1)
-    assert len(house.engine.contents) == 2
+    assert len(house.engine.awaiting) == 2
 
 
 def test_what_was_decided_is_forgotten_too() -> None:
     house = House(rules())
     assert house.mail("r0@away.example") == "DUNNO"
-    assert house.engine.contents.is_decided("Q1", house.now.monotonic)
+    assert house.engine.awaiting.is_decided("Q1", house.now.monotonic)
     house.later(WAITS)
-    assert not house.engine.contents.is_decided("Q1", house.now.monotonic)
-    assert not house.engine.contents._decided
+    assert not house.engine.awaiting.is_decided("Q1", house.now.monotonic)
+    assert not house.engine.awaiting._decided
 
 
 def test_without_a_milter_nothing_is_remembered_and_size_tells() -> None:
@@ -306,7 +306,7 @@ def test_without_a_milter_nothing_is_remembered_and_size_tells() -> None:
     assert desk.mail("r0@away.example", size=1000) == "DUNNO"
     assert desk.mail("r1@away.example", size=9000) == "DUNNO"
     assert desk.mail("r2@away.example", size=9001) == "521"
-    assert not desk.engine.contents._decided
+    assert not desk.engine.awaiting._decided
 
 
 def test_by_any_is_the_other_fallback() -> None:
@@ -399,8 +399,8 @@ def test_campaigns_survive_a_restart_and_messages_that_wait_do_not() -> None:
     house.expect()
     house.end(1, recipient="r2@away.example")
     assert house.restart() == []
-    house.engine.contents.watches = True
-    assert len(house.engine.contents) == 0
+    house.engine.awaiting.watches = True
+    assert len(house.engine.awaiting) == 0
     assert house.send(NEWS, "r3@away.example") == "REJECT"
     assert house.send(OTHER, "r3@away.example") == "DUNNO"
     house.later(DAY + HOUR)

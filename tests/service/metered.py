@@ -15,7 +15,6 @@ from policyd.aup.policy import Action, Count, Mode
 from policyd.aup.transaction import Connection
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.distinct import Hasher
-from policyd.service.contents import Contents
 from policyd.service.hooks import Hooks
 from policyd.service.maillog import MailLog
 from policyd.service.metrics import Metrics, Sources
@@ -23,6 +22,7 @@ from policyd.service.notice_queue import NoticeQueue, Outside
 from policyd.service.persistence import Persistence
 from policyd.service.policy_server import PolicyService
 from policyd.service.reload import Reloader
+from policyd.service.shown_content import ShownContent
 
 RULES = policy(
     limit("two", "account", count=Count.RECIPIENTS, max=2),
@@ -41,7 +41,7 @@ class Metered:
         self.engine = Engine(rules, Hasher(b"x"))
         self.persistence = Persistence(directory, self.log, self.now)
         self.service = PolicyService(self.engine, self.log, self.now, self.happened)
-        self.contents = Contents(self.engine, b"x", self.log, self.now, self.happened)
+        self.contents = ShownContent(self.engine, b"x", self.log, self.now, self.happened)
         outside = Outside(self.log, self.now, self.clock, lambda _: None, lambda *_: None)  # type: ignore[arg-type, return-value]
         self.notices = NoticeQueue(lambda: None, outside, lambda _: None)
         self.hooks = Hooks(self.clock, lambda: rules, self.log, self.now, lambda *_: None)  # type: ignore[arg-type, return-value]

@@ -120,12 +120,12 @@ def test_a_message_that_is_cut_off_counts_nothing(house: Metered, how: str) -> N
     wire.tell(shown(WORDS, b"Q1").removesuffix(packet(b"E")))
     end = request("END-OF-MESSAGE", "r1@away.example", recipient_count=1, queue_id="Q1")
     house.engine.decide(end, connection, house.now())
-    assert len(house.engine.contents) == 1
+    assert len(house.engine.awaiting) == 1
     if how == "lose":
         wire.lose()
     else:
         wire.tell(ABORT if how == "abort" else envelope(b"Q2"))
-    assert len(house.engine.contents) == 0
+    assert len(house.engine.awaiting) == 0
     assert house.figures()['policyd_keys{limit="bulk"}'] == 0
 
 

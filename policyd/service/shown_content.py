@@ -67,7 +67,7 @@ class ContentFigures:
         return sum(self.kinds.values())
 
 
-class Contents:
+class ShownContent:
     """Lets *engine* decide what the connections of its *service* are shown.
 
     The hashes are keyed by what is made of *secret*. What happens is told to *happened*, which must
@@ -83,7 +83,7 @@ class Contents:
         happened: Callable[[Sequence[Event]], None],
     ) -> None:
         self.figures = ContentFigures()
-        waiting = engine.contents
+        waiting = engine.awaiting
         self.service = MilterService(self._content, self._decide, log, waiting.expect, waiting.drop)
         self._engine = engine
         self._log = log
@@ -97,7 +97,7 @@ class Contents:
     def begin(self) -> None:
         """Get ready to be shown content; until then nothing is remembered for it."""
         prepare()
-        self._engine.contents.watches = True
+        self._engine.awaiting.watches = True
 
     @property
     def faults(self) -> int:

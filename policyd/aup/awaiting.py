@@ -24,7 +24,7 @@ MOST: Final = 100_000
 """Messages that wait, and messages that are remembered; of more, the oldest are forgotten."""
 
 
-class Contents:
+class Awaiting:
     """What is known of messages by their queue ids; nothing as long as nobody *watches*."""
 
     __slots__ = ("_decided", "_expected", "_waiting", "watches")
