@@ -211,6 +211,20 @@ def test_a_message_is_decided_and_counted_once(system: MailSystem) -> None:
     assert daemon.usage()["burst"] == 1
 
 
+def test_content_in_chunks_is_seen_as_well(system: MailSystem) -> None:
+    daemon = system.policyd(rules(system.ports["reinjection"]), sees_content=True)
+    session = system.submit()
+    for number in range(2):
+        session.envelope(ALICE, [f"reader{number}@ext.example"])
+        for chunk, last in ((campaign(number), ""), (b"P.S.\r\n", " LAST")):
+            session.write(b"BDAT %d%b\r\n%b" % (len(chunk), last.encode(), chunk))
+            session.expect(250, session.read())
+
+    stages = [line["stage"] for line in daemon.requests()]
+    assert stages == ["RCPT", "END-OF-MESSAGE", "CONTENT"] * 2
+    assert "bulk=1+0+1/249" in daemon.requests()[-1]["limits"]
+
+
 def test_unseen_mail_flows_and_is_told_by_its_size(system: MailSystem) -> None:
     daemon = system.policyd(rules(system.ports["reinjection"]), sees_content=True)
     alice = Sender(system)
