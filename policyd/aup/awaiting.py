@@ -40,8 +40,7 @@ class Awaiting:
 
     def expect(self, queue_id: str) -> None:
         """Note that the content of a message is going to be shown."""
-        if queue_id:
-            self._expected[queue_id] = None
+        self._expected[queue_id] = None
 
     def drop(self, queue_id: str) -> None:
         """Note that the content of a message is not going to be shown."""

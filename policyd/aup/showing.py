@@ -24,7 +24,7 @@ from policyd.protocol.request import Request, Stage
 
 
 class Shown(NamedTuple):
-    """A message as it was shown.
+    """A message as it was shown, which has a *queue_id*.
 
     *attributes* are what a policy request would say of it, *recipients* to whom it goes.
     """
@@ -43,8 +43,7 @@ class Showing(Deciding):
         waiting = self.awaiting.take(shown.queue_id)
         if waiting is None and self.awaiting.is_decided(shown.queue_id, now.monotonic):
             return Decision(PASS)
-        if shown.queue_id:
-            self.awaiting.decided(shown.queue_id, now.monotonic)
+        self.awaiting.decided(shown.queue_id, now.monotonic)
         subject = shown.fingerprint.subject if self.obeyed.likeness.subjects else ""
         asked = self._alone(shown, now) if waiting is None else self._again(waiting, now.wall)
         asked.subject = subject
