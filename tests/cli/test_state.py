@@ -123,8 +123,8 @@ def test_a_dump_has_everything(run: Run) -> None:
 def test_verify_says_what_is_there(run: Run, state: Path) -> None:
     assert run("verify") == Said(
         0,
-        f"{state / DATABASE}: good; series: 5, entries: 6, open transactions: 1, ledgers: 5\n"
-        f"{state / COPY}: good; series: 5, entries: 6, open transactions: 0, ledgers: 5\n",
+        f"{state / DATABASE}: good; series: 6, entries: 7, open transactions: 1, ledgers: 5\n"
+        f"{state / COPY}: good; series: 6, entries: 7, open transactions: 0, ledgers: 5\n",
         "",
     )
 
@@ -411,7 +411,7 @@ def test_what_is_not_looked_into_is_named(run: Run, state: Path) -> None:
         (state / name).write_text("alice")
     said = run("forget", "alice")
     assert said.out.splitlines() == [
-        "5 entries deleted",
+        "6 entries deleted",
         f"not looked into: {state / DATABASE}.corrupt-17",
         f"not looked into: {state / DATABASE}.replaced-18",
     ]
