@@ -29,7 +29,7 @@ from policyd.counting.distinct import Hasher
 from policyd.protocol.reply import PASS
 from policyd.protocol.request import Request, Stage
 
-MOST_STAND_INS: Final = 100_000
+MOST_STAND_INS: Final = 10_000
 """Recipients that a bare recipient_count stands for at most; no Postfix accepts as many."""
 
 _ONE_BYTE: Final = 1
