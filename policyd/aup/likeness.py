@@ -11,12 +11,12 @@ forgetting those that have ended, is done to some at a time.
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from math import inf
 from typing import Final
 
 from policyd.aup.likeness_grid import Grid, Group, Place, pack, unpack
 from policyd.aup.policy import Likeness, LikenessBy
 from policyd.clock import WallTime
+from policyd.content.oldest import OldestFirst
 
 EVERYTHING: Final = "any"
 """The group of all messages when the rule file says ``by: any``."""
@@ -40,7 +40,7 @@ class Groups:
         self._changes: dict[int, bytes] = {}
         self._changed_in: dict[int, str] = {}
         self._tidied: Iterator[Place] = iter(())
-        self._eviction = _Eviction()
+        self._eviction: OldestFirst[Place] = OldestFirst()
         self._asked: tuple[str, int, WallTime] | None = None  # what is found is joined next
         self._answer: Group | None = None
 
@@ -126,12 +126,12 @@ class Groups:
         self._asked = None
         evicted = 0
         for _ in range(at_most):
-            place = self._eviction.next_place(self._grid)
+            place = self._eviction.next_place(self._grid.places)
             if place is None:
                 break
             for group in self._grid.groups(place):
                 near = is_near(place.scope, str(group.serial))
-                if self._eviction.may_go(group, near=near):
+                if self._eviction.may_go(group.last, near=near):
                     self._forget(place, group)
                     evicted += 1
         return evicted
@@ -188,7 +188,7 @@ class Groups:
             self._waste.extend(self._grid.cells)
             self._grid, self._next_grid = self._next_grid, None
             self._tidied = iter(())
-            self._eviction = _Eviction()
+            self._eviction = OldestFirst()
 
     def _lives(self, group: Group, now: WallTime) -> bool:
         return group.last + self._life > now
@@ -198,47 +198,3 @@ class Groups:
         self._grid._check()
         for place in self._grid.places():
             assert all(group.serial < self._next_serial for group in self._grid.groups(place))
-
-
-class _Eviction:
-    """A walk over all groups, again and again.
-
-    It lets go of the older half; if it finds none of those, of any; and at last of those near a
-    limit.
-    """
-
-    def __init__(self) -> None:
-        self._places: Iterator[Place] = iter(())
-        self._old = -inf  # what was prolonged no later is old
-        self._spares = True
-        self._found = True  # as if there had been a walk before
-        self._oldest = inf
-        self._sum = 0.0
-        self._left = 0
-
-    def next_place(self, grid: Grid) -> Place | None:
-        """Return where to look next; None at the end of a walk."""
-        place = next(self._places, None)
-        if place is None:
-            self._spares = self._found or self._old < inf
-            self._old = self._mean if self._found else inf
-            self._found = self._old == -inf
-            self._oldest, self._sum, self._left = inf, 0.0, 0
-            self._places = grid.places()
-        return place
-
-    @property
-    def _mean(self) -> float:
-        """When those that the last walk left were prolonged; -inf if it left none."""
-        # in floating point a mean can be less than all that it is of
-        return max(self._sum / self._left, self._oldest) if self._left else -inf
-
-    def may_go(self, group: Group, *, near: bool) -> bool:
-        """Tell whether *group*, which is *near* a limit or not, is to be forgotten."""
-        if group.last <= self._old and not (near and self._spares):
-            self._found = True
-            return True
-        self._oldest = min(self._oldest, group.last)
-        self._sum += group.last
-        self._left += 1
-        return False

@@ -11,13 +11,13 @@ them, such as forgetting those that have ended, is done to some at a time.
 
 from collections.abc import Callable, Iterator, Mapping
 from heapq import nlargest
-from math import inf
 from typing import Final
 
 from policyd.clock import WallTime
 from policyd.content.campaign import Campaign, pack, unpack
 from policyd.content.fingerprint import Fingerprint
 from policyd.content.index import Index
+from policyd.content.oldest import OldestFirst
 from policyd.content.store import Store
 
 _INDEXED: Final = 16
@@ -43,7 +43,7 @@ class Campaigns:
         self._next_serial = 1
         self._changes: dict[str, dict[int, Campaign]] = {}
         self._tidied: Iterator[Campaign] = iter(())
-        self._eviction = _Eviction()
+        self._eviction: OldestFirst[Campaign] = OldestFirst()
         self._asked: tuple[str, tuple[int, ...], WallTime] | None = None  # found, then joined
         self._answer: Campaign | None = None
 
@@ -115,11 +115,11 @@ class Campaigns:
         self._asked = None
         evicted = 0
         for _ in range(at_most):
-            campaign = self._eviction.next_one(self._store)
+            campaign = self._eviction.next_place(self._store.walk)
             if campaign is None:
                 break
             near = is_near(campaign.scope, _name(campaign.serial))
-            if self._eviction.may_go(campaign, near=near):
+            if self._eviction.may_go(campaign.last, near=near):
                 self._store.remove(campaign.serial)
                 evicted += 1
         return evicted
@@ -185,50 +185,6 @@ class Campaigns:
         for campaign in self._store.walk():
             assert campaign.serial < self._next_serial
             assert campaign.forms
-
-
-class _Eviction:
-    """A walk over all campaigns, again and again.
-
-    It lets go of the older half; if it finds none of those, of any; and at last of those near a
-    limit.
-    """
-
-    def __init__(self) -> None:
-        self._campaigns: Iterator[Campaign] = iter(())
-        self._old = -inf  # what was prolonged no later is old
-        self._spares = True
-        self._found = True  # as if there had been a walk before
-        self._oldest = inf
-        self._sum = 0.0
-        self._left = 0
-
-    def next_one(self, store: Store) -> Campaign | None:
-        """Return what to look at next; None at the end of a walk."""
-        campaign = next(self._campaigns, None)
-        if campaign is None:
-            self._spares = self._found or self._old < inf
-            self._old = self._mean if self._found else inf
-            self._found = self._old == -inf
-            self._oldest, self._sum, self._left = inf, 0.0, 0
-            self._campaigns = store.walk()
-        return campaign
-
-    @property
-    def _mean(self) -> float:
-        """When those that the last walk left were prolonged; -inf if it left none."""
-        # in floating point a mean can be less than all that it is of
-        return max(self._sum / self._left, self._oldest) if self._left else -inf
-
-    def may_go(self, campaign: Campaign, *, near: bool) -> bool:
-        """Tell whether *campaign*, which is *near* a limit or not, is to be forgotten."""
-        if campaign.last <= self._old and not (near and self._spares):
-            self._found = True
-            return True
-        self._oldest = min(self._oldest, campaign.last)
-        self._sum += campaign.last
-        self._left += 1
-        return False
 
 
 def _name(serial: int) -> str:
