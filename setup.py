@@ -15,7 +15,8 @@ from setuptools import setup
 
 CORE = (
     "clock.py",
-    "protocol/[!_]*.py",
+    "protocol/parser.py",
+    "protocol/re*.py",
     "counting/[!_]*.py",
     "aup/[!_]*.py",
     "service/request_figures.py",

@@ -10,7 +10,6 @@ another one, or has been closed for a while without the transaction coming back 
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -154,11 +153,19 @@ class Transaction:
 
     def twin(self) -> "Transaction":
         """Return what may go on in this one's place: it has a claim to what this one holds."""
-        twin = copy(self)
-        twin.connections = set()
+        twin = Transaction(self.host, self.instance, self.facts, self.opened)
+        twin.orphaned = self.orphaned
+        twin.policy = self.policy
+        twin.applied, twin.reserving = self.applied, self.reserving
+        twin.exempt, twin.exempt_recipients = self.exempt, self.exempt_recipients
         twin.recipients = dict(self.recipients)
+        twin.rcpt_seen = self.rcpt_seen
+        twin.patient = self.patient
+        twin.refusal, twin.first_refused = self.refusal, self.first_refused
         twin.noted = set(self.noted)
-        twin._holds = list(self._holds)  # noqa: SLF001 - it is of this class
+        # what is private is of this class
+        twin._base_size, twin._base_count = self._base_size, self._base_count  # noqa: SLF001
+        twin._holds, twin._may_hold = list(self._holds), self._may_hold  # noqa: SLF001
         return twin
 
     def start_over(self, request: Request) -> None:

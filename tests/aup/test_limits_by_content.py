@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from aup.building import DAY, HOUR, Desk, external, limit, policy, request
+from conftest import Lower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -282,7 +283,7 @@ def test_a_message_without_a_login_is_held_to_no_limit_per_account() -> None:
 
 
 def test_content_that_is_expected_and_never_shown_is_forgotten(
-    monkeypatch: pytest.MonkeyPatch,
+    lower: Lower,
 ) -> None:
     house = House(rules())
     house.next_message()
@@ -295,7 +296,7 @@ def test_content_that_is_expected_and_never_shown_is_forgotten(
     assert len(house.engine.awaiting) == 0
     assert house.held == (0, 0)
 
-    monkeypatch.setattr(awaiting, "MOST", 2)
+    lower(awaiting, "MOST", 2)
     for _ in range(4):
         house.next_message()
         house.expect()
