@@ -164,8 +164,8 @@ class Transaction:
         twin.refusal, twin.first_refused = self.refusal, self.first_refused
         twin.noted = set(self.noted)
         # what is private is of this class
-        twin._base_size, twin._base_count = self._base_size, self._base_count  # noqa: SLF001
-        twin._holds, twin._may_hold = list(self._holds), self._may_hold  # noqa: SLF001
+        twin._base_size, twin._base_count = self._base_size, self._base_count
+        twin._holds, twin._may_hold = list(self._holds), self._may_hold
         return twin
 
     def start_over(self, request: Request) -> None:
