@@ -57,7 +57,7 @@ compiled: $(COMPILED)/tested-with
 test-compiled: $(COMPILED)/tested-with
 	PYTHONSAFEPATH=1 POLICYD_CORE=compiled $(COMPILED)/bin/pytest -o pythonpath=tests \
 		tests/test_compiled.py tests/aup tests/counting tests/protocol tests/storage \
-		tests/service tests/cli
+		tests/service/test_daemon.py
 
 check: $(VENV)/tested-with
 	$(BIN)/ruff format --check

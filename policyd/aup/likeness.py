@@ -175,6 +175,9 @@ class Groups:
         self._grid.remove(place.scope, group)
         if self._next_grid is not None:
             self._next_grid.remove(place.scope, group)
+        # nor is it to be kept: it would live again if the clock were stepped back
+        if self._changes.pop(group.serial, None) is not None:
+            del self._changed_in[group.serial]
 
     def _move(self, at_most: int) -> None:
         """Move the groups of up to *at_most* cells on their way into another grid."""

@@ -102,7 +102,7 @@ class Campaigns:
             if campaign.last > now:  # the clock was stepped back
                 self._store.put(campaign._replace(last=now))
             elif not self._lives(campaign, now):
-                self._store.remove(campaign.serial)
+                self._forget(campaign)
                 ended += 1
         return ended
 
@@ -120,14 +120,14 @@ class Campaigns:
                 break
             near = is_near(campaign.scope, _name(campaign.serial))
             if self._eviction.may_go(campaign.last, near=near):
-                self._store.remove(campaign.serial)
+                self._forget(campaign)
                 evicted += 1
         return evicted
 
     def take(self) -> dict[str, bytes]:
         """Return, by scope and packed, the campaigns opened or prolonged since the last call."""
         changes, self._changes = self._changes, {}
-        return {scope: pack(campaigns.values()) for scope, campaigns in changes.items()}
+        return {scope: pack(some.values()) for scope, some in changes.items() if some}
 
     def whole(self) -> dict[str, bytes]:
         """Return all campaigns, by scope and packed."""
@@ -162,6 +162,12 @@ class Campaigns:
             if found > closeness:
                 best, closeness = campaign, found
         return best
+
+    def _forget(self, campaign: Campaign) -> None:
+        self._store.remove(campaign.serial)
+        # nor is it to be kept: it would live again if the clock were stepped back
+        if (changes := self._changes.get(campaign.scope)) is not None:
+            changes.pop(campaign.serial, None)
 
     def _put(self, campaign: Campaign, indexed: tuple[tuple[int, ...], ...] | None) -> None:
         """Put in *campaign*, of which the index knows the forms *indexed* already."""

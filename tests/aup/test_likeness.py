@@ -222,6 +222,14 @@ def test_every_group_is_looked_at_in_turn() -> None:
     ]
 
 
+def test_a_group_that_has_ended_before_it_was_taken_is_not_kept() -> None:
+    known = groups()
+    known.join("alice", 1000, at(0))
+    tidied(known, LIFE)
+    known.join("alice", 1000, at(LIFE))
+    assert [group.last for group in unpack(known.take()["alice"])] == [at(LIFE)]
+
+
 def test_what_is_taken_and_restored_is_the_same() -> None:
     known = groups(64)
     names = {
