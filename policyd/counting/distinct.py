@@ -29,6 +29,9 @@ from policyd.counting.runs import (
 from policyd.counting.shards import SHARDS, Shards
 from policyd.counting.window import Timeline, WindowSums
 
+_STEPS: Final = 5
+"""What shortening a piece counts for when there is a limit to how much is done."""
+
 _RUN: Final = 130
 """Bytes that a run takes beside its entries, about."""
 
@@ -231,17 +234,20 @@ class WindowMembers:
             self._leave(key)
 
     def _sweep(self, at_most: int) -> int:
-        """Forget what is gone of up to *at_most* pieces of one key; return how many they were."""
+        """Forget what is gone of some pieces of one key; return how many steps that took.
+
+        Up to *at_most*; a piece takes as long as several entries do.
+        """
         key, at = next(iter(self._swept.items()))
         pieces = self._pieces[key]
         before = pieces.size
-        looked = pieces.shorten(at, at_most, self.timeline.first)
+        looked = pieces.shorten(at, max(at_most // _STEPS, 1), self.timeline.first)
         self._weight += pieces.size - before
         self._swept[key] = at + looked
         if not pieces.size or at + looked == len(pieces.runs):
             del self._swept[key]
             self._leave(key)
-        return looked
+        return min(looked * _STEPS, at_most)
 
     def _leave(self, key: str) -> None:
         """Let go of *key* if it has no members any more."""

@@ -81,7 +81,7 @@ def test_what_has_left_the_window_is_forgotten() -> None:
         assert step <= 10
         counted._check()
         done += step
-    assert done == 1 + len(counted._pieces["big.example"].runs)
+    assert done >= 1 + len(counted._pieces["big.example"].runs)
     assert before - counted.weight > 12 * 900 - 1
     assert counted.unknown("big.example", names(0, 1100)) == names(0, 900)
     counted.sums.advance(at(6000))
