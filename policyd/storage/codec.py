@@ -8,7 +8,7 @@ of the bytes are its own.
 import json
 import struct
 import zlib
-from typing import Final
+from typing import Final, cast
 
 from policyd.counting.counters import Entries
 
@@ -23,17 +23,12 @@ class CodecError(ValueError):
 
 
 def encode(entries: Entries) -> bytes:
-    """Return *entries* as bytes."""
-    sums: dict[str, int] = {}
-    tail = bytearray()
-    version = _SUMS
-    for key, value in entries.items():
-        if isinstance(value, bytes):
-            version = _BYTES
-            tail += value
-            sums[key] = len(value)
-        else:
-            sums[key] = value
+    """Return *entries*, which are sums or bytes all of them, as bytes."""
+    version, sums, tail = _SUMS, entries, b""
+    if isinstance(next(iter(entries.values()), 0), bytes):
+        runs = cast(dict[str, bytes], entries)
+        version, tail = _BYTES, b"".join(runs.values())
+        sums = dict(zip(runs, map(len, runs.values()), strict=True))
     # what was no UTF-8 in a request is an escaped surrogate here, and so in JSON's ASCII form
     text = json.dumps(sums, ensure_ascii=True, separators=(",", ":")).encode("ascii")
     rest = _LENGTH.pack(len(text)) + zlib.compress(text + tail, level=1)
