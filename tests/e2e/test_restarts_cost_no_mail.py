@@ -48,9 +48,14 @@ def total(sent: list[Sent]) -> dict[str, int]:
 
 
 def troubles(mail: MailSystem, since: int) -> list[str]:
-    """Return what Postfix complains of; a request that nobody answered is told so."""
+    """Return what Postfix complains of; a request that nobody answered is told so.
+
+    But for a connection that a busy machine took too long to make: that is tried again.
+    """
     return re.findall(
-        r"^.*(?:warning|error|fatal|panic): .*$", mail.postfix.log(since), re.MULTILINE
+        r"^.*(?:warning|error|fatal|panic): (?!problem talking .*: Operation now in progress).*$",
+        mail.postfix.log(since),
+        re.MULTILINE,
     )
 
 

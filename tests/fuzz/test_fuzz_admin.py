@@ -24,7 +24,7 @@ from policyd.service.overview import Overview
 from policyd.service.reporting import Reporting
 from policyd.service.showing import Showing
 from policyd.service.walking import Walks
-from policyd.service.wiring_counts import WiringCommand
+from policyd.service.wiring_counts import Listening, WiringCommand
 
 from .form import SEED, seeds, times
 from .house import SHIPPED, rules
@@ -60,7 +60,11 @@ class Office:
             **Controlling(sources, audit, walks, now).commands,
             **Reporting(daemon.engine, walks, now).commands,
             **WiringCommand(
-                daemon.service.wiring, daemon.service.figures, [], lambda: policy, now
+                daemon.service.wiring,
+                daemon.service.figures,
+                Listening([], []),
+                lambda: policy,
+                now,
             ).commands,
         }
         self.names = sorted(set(commands) - _FINAL)

@@ -32,7 +32,7 @@ ACTIONS: Final = st.sampled_from(
 
 
 @CHECKS
-@given(WORDS, VALUES, ACTIONS, st.sampled_from(Stage))
+@given(WORDS, VALUES, ACTIONS, st.sampled_from(list(ROOM)))
 def test_what_may_be_written_is_answered_by_the_grammar(
     words: str, values: dict[str, str], action: tuple[str, str], stage: Stage
 ) -> None:
@@ -52,6 +52,6 @@ def test_what_may_be_written_is_answered_by_the_grammar(
 @CHECKS
 @given(st.one_of(WORDS, st.text(st.characters())))
 def test_of_any_text_it_is_said_what_is_wrong_with_it(words: str) -> None:
-    for stage in Stage:
+    for stage in ROOM:
         for mistake in mistakes(words, ROOM[stage], permanent=True):
             assert mistake
