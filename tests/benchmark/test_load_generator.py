@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from excuse import need
 
 from bench import building, measure, rules
 from bench.subjects import Subject, Subjects
@@ -25,12 +25,10 @@ ATTRIBUTES = """
     encryption_keysize policy_context
 """.split()
 
-if not (os.environ.get("CI") or os.environ.get("CC") or shutil.which("cc")):
-    pytest.skip("the load generator needs a C compiler", allow_module_level=True)
-
 
 @pytest.fixture
 def make() -> Iterator[Subjects]:
+    need(os.environ.get("CC", "cc"), "gcc libc6-dev")
     with Subjects() as subjects:
         yield subjects
 

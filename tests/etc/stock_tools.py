@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from excuse import unable
 
 TOOLS = Path("/usr/local/lib/policyd-tests/log-tools")
 """Where tests/provision unpacks them; they are not installed."""
@@ -22,7 +22,7 @@ def fail2ban(log: Path, name: str, *ours: str, directory: Path) -> list[str]:
     *ours* are files of our etc/fail2ban/filter.d that are installed; *directory* is theirs alone.
     """
     if not directory.exists():
-        shutil.copytree(_there() / "etc/fail2ban", directory)
+        shutil.copytree(there() / "etc/fail2ban", directory)
     for path in ours:
         shutil.copy(ETC / "fail2ban/filter.d" / path, directory / "filter.d")
     program = TOOLS / "usr/bin/fail2ban-regex"
@@ -33,7 +33,7 @@ def fail2ban(log: Path, name: str, *ours: str, directory: Path) -> list[str]:
 
 def pflogsumm(log: Path, *options: str) -> str:
     """Return the report of pflogsumm on *log*."""
-    return _said(["perl", _there() / "usr/sbin/pflogsumm", *options, log])
+    return _said(["perl", there() / "usr/sbin/pflogsumm", *options, log])
 
 
 def logwatch(logs: Path, service: str, *, directory: Path, detail: str = "High") -> str:
@@ -42,7 +42,7 @@ def logwatch(logs: Path, service: str, *, directory: Path, detail: str = "High")
     Our configuration is installed, in the new *directory*.
     """
     shutil.copytree(ETC / "logwatch", directory, dirs_exist_ok=True)
-    base = _there() / "usr/share/logwatch"
+    base = there() / "usr/share/logwatch"
     source = (base / "scripts/logwatch.pl").read_text(encoding="utf-8")
     for name, path in (("BaseDir", base), ("ConfigDir", directory)):
         source, count = re.subn(rf'(?m)^(my \${name} = )"[^"]*"', rf'\1"{path}"', source)
@@ -54,12 +54,10 @@ def logwatch(logs: Path, service: str, *, directory: Path, detail: str = "High")
     return _said(["perl", program, *words.split(), "--logdir", logs], environ)
 
 
-def _there() -> Path:
+def there() -> Path:
+    """Return where the tools are unpacked."""
     if not TOOLS.is_dir():
-        reason = "fail2ban, pflogsumm and logwatch are not there (tests/provision, as root)"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+        unable("fail2ban, pflogsumm and logwatch are not there (tests/provision, as root)")
     return TOOLS
 
 

@@ -1,11 +1,10 @@
 """The completions for bash and zsh: exactly the commands and options that there are."""
 
 import importlib.util
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from excuse import need
 
 COMPLETION = Path(__file__).parents[2] / "etc/completion"
 
@@ -56,8 +55,8 @@ def test_bash_completes() -> None:
     }
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_zsh_can_read_it() -> None:
+    need("zsh", "zsh")
     done = subprocess.run(
         ["zsh", "-n", COMPLETION / "_policyd"], capture_output=True, text=True, check=False
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aup.building import Desk, external, limit, policy, request
-from etc.stock_tools import ETC, TOOLS, fail2ban
+from etc.stock_tools import ETC, fail2ban, there
 
 from policyd.aup.event import Blocked, Event
 from policyd.aup.incident import Suspension, SuspensionKind
@@ -137,8 +137,6 @@ def test_the_jail_is_off_and_names_what_there_is() -> None:
 def test_our_change_is_to_names_that_the_stock_filter_has() -> None:
     ours = ConfigParser(interpolation=None)
     ours.read(ETC / "fail2ban/filter.d/postfix.local")
-    if not TOOLS.is_dir():
-        pytest.skip("fail2ban is not there")
-    stock = (TOOLS / "etc/fail2ban/filter.d/postfix.conf").read_text()
+    stock = (there() / "etc/fail2ban/filter.d/postfix.conf").read_text()
     for option in ours["Definition"]:
         assert f"\n{option}" in stock

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple, Self
 
 from e2e import policy
 from e2e.waiting import PATIENCE
+from excuse import unable
 
-from .strace import unable
 from .victim import RULES, Victim
 
 BOUND: Final = 30.0

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import shutil
 import subprocess
 import threading
 from collections import Counter
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-import pytest
+from excuse import need, unable
 
 from policyd.storage.files import COPY, DATABASE
 
@@ -46,9 +45,8 @@ class Call(NamedTuple):
 
 
 def need_strace() -> None:
-    """Skip the test where nothing can be traced; there is no such excuse in CI."""
-    if not shutil.which("strace"):
-        unable("strace is not installed")
+    """Skip the test where nothing can be traced."""
+    need("strace", "strace")
     with subprocess.Popen(["sleep", "60"]) as process:
         command = ["strace", "-o", "/dev/null", "-p", str(process.pid)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
@@ -56,13 +54,6 @@ def need_strace() -> None:
             process.kill()
     if "attached" not in said:
         unable(f"ptrace is not permitted: {said}")
-
-
-def unable(reason: str) -> None:
-    """Skip the test; there is no such excuse in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def strace(directory: Path, log: Path, inject: Sequence[str]) -> list[str]:

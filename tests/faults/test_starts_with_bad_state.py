@@ -11,11 +11,12 @@ from typing import Final
 
 import pytest
 from e2e.waiting import wait_until
+from excuse import unable
 
 from policyd.storage.files import COPY, DATABASE
 
 from .senders import Sent, all_passed, nonzero, send, total
-from .strace import chosen, unable
+from .strace import chosen
 from .victim import Victim, untied
 
 LONGER: Final = 5.0
@@ -80,7 +81,7 @@ def a_pipe(path: Path) -> None:
 
 def of_another_user(path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
+        unable("only root can give a file away")
     os.chown(path, STRANGER, STRANGER)
 
 

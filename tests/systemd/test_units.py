@@ -1,10 +1,10 @@
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from excuse import need
 
 from policyd.cli.admin_client import DEFAULT_SOCKET
 from policyd.service.addresses import parse_listen
@@ -37,11 +37,7 @@ def sockets() -> Unit:
 
 def systemd_analyze(*arguments: str | Path) -> str:
     """Run systemd-analyze, which needs no running systemd, and return what it says."""
-    if shutil.which("systemd-analyze") is None:
-        reason = "systemd-analyze is not installed (apt install systemd)"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need("systemd-analyze", "systemd")
     done = subprocess.run(
         ["systemd-analyze", *arguments, "--no-pager"], capture_output=True, text=True, check=False
     )
@@ -105,8 +101,7 @@ def test_the_service_writes_where_systemd_lets_it(service: Unit) -> None:
 def test_administrators_have_a_group_that_stays(service: Unit, tmp_path: Path) -> None:
     (group,) = service["SupplementaryGroups"]
     assert group == ADMINISTRATORS
-    if shutil.which("systemd-sysusers") is None:
-        pytest.skip("systemd-sysusers is not installed (apt install systemd)")
+    need("systemd-sysusers", "systemd")
     (tmp_path / "etc").mkdir()
     done = subprocess.run(
         ["systemd-sysusers", f"--root={tmp_path}", UNITS / "policyd.sysusers.conf"],
