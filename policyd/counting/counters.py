@@ -6,7 +6,7 @@ step would add. A counter knows nothing of a maximum, so that a changed one keep
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from policyd.clock import WallTime
 from policyd.counting.bounds import USUAL, Bounds
@@ -362,7 +362,8 @@ class DistinctCounter(BucketCounter):
     def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
         for end, entries in sorted(buckets, key=_end):
             if (number := self.timeline.restore(end, now)) is not None:
-                for key, members in entries.items():
+                given: Mapping[str, Any] = entries  # bytes of any kind
+                for key, members in given.items():
                     self._members.add_to(number, key, _apart(bytes(members)))
 
     def evict(self, at_most: int, spare: float) -> int:

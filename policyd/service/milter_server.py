@@ -6,43 +6,32 @@ from functools import partial
 from typing import Any, Final, Generic
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IAddress, IPushProducer
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from policyd.protocol.milter import Event, MilterParser
 from policyd.protocol.milter_reply import Answer
 from policyd.protocol.milter_session import MilterMessage, MilterSession, SinkT, ignore
 from policyd.service.maillog import MailLog
+from policyd.service.postfix_connection import PostfixConnection
 
 MOST_CONNECTIONS: Final = 1000
 """One for each SMTP session; Postfix has 100 at a time, unless it is told otherwise."""
 
 
-@implementer(IPushProducer)
-class MilterServer(Protocol):
-    """One connection of Postfix's, for one SMTP session.
-
-    It is never closed for being idle: Postfix says nothing while its client says nothing. As a
-    producer it stops reading while the peer does not read its replies.
-    """
+class MilterServer(PostfixConnection):
+    """One connection on which Postfix shows what is sent in one SMTP session."""
 
     factory: "MilterService[Any]"
-    transport: Any  # TCP's or UNIX's; Twisted has no one interface for what both can do
 
     def __init__(self, session: MilterSession[Any]) -> None:
         self._parser = MilterParser()
         self._session = session
-        self._is_tcp = False
 
     def connectionMade(self) -> None:
-        """Prepare for a peer that may vanish without a word."""
-        if not isinstance(self.transport.getPeer(), UNIXAddress):
-            self._is_tcp = True
-            self.transport.setTcpKeepAlive(True)
-            self.transport.setTcpNoDelay(True)
-        self.transport.registerProducer(self, True)
+        """Be one of those that are served."""
+        super().connectionMade()
         self.factory.servers.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -55,7 +44,7 @@ class MilterServer(Protocol):
             self.close()
         elif self._session.is_over:
             self.close()
-        elif self._is_tcp:
+        elif self.is_tcp:
             # Postfix sends a small packet only when the last one is acknowledged, which the kernel
             # would put off by 40 ms as there is no reply to send it with; it forgets this soon
             self.transport.getHandle().setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -64,22 +53,6 @@ class MilterServer(Protocol):
         """Let go of the message."""
         self.factory.servers.discard(self)
         self._session.let_go()
-
-    def close(self) -> None:
-        """Answer nothing further; what was answered is still sent."""
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    def pauseProducing(self) -> None:
-        """Read no more."""
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read on."""
-        self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Do nothing: the connection is gone."""
 
     def _answer(self, event: Event) -> bytes:
         return self.factory.answer(self._session, event)

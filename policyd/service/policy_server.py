@@ -2,13 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
 
-from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from policyd.aup.engine import Engine
 from policyd.aup.event import Event
@@ -18,20 +14,15 @@ from policyd.protocol.parser import RequestParser
 from policyd.protocol.reply import PASS, reply
 from policyd.protocol.request import Request, Stage
 from policyd.service.maillog import MailLog
+from policyd.service.postfix_connection import PostfixConnection
 from policyd.service.request_figures import RequestFigures
 from policyd.service.wiring_counts import WiringCounts
 
 
-@implementer(IPushProducer)
-class PolicyServer(Protocol):
-    """One connection of Postfix's.
-
-    It is never closed for being idle: an smtpd in the middle of a long session would find it gone.
-    As a producer it stops reading while the peer does not read its replies.
-    """
+class PolicyServer(PostfixConnection):
+    """One connection on which Postfix asks."""
 
     factory: "PolicyService"
-    transport: Any  # TCP's or UNIX's; Twisted has no one interface for what both can do
 
     def __init__(self) -> None:
         self._parser = RequestParser()
@@ -39,17 +30,10 @@ class PolicyServer(Protocol):
         self._send_some: Callable[[bytes], object] | None = None
 
     def connectionMade(self) -> None:
-        """Prepare for a peer that may vanish without a word."""
-        peer = self.transport.getPeer()
-        if isinstance(peer, UNIXAddress):
-            host = "unix"
-        else:
-            host = peer.host
-            self.transport.setTcpKeepAlive(True)
-            self.transport.setTcpNoDelay(True)
-        self.transport.registerProducer(self, True)
+        """Get to know who asks."""
+        super().connectionMade()
         self._send_some = getattr(self.transport, "writeSomeData", None)
-        self._connection = Connection(host)
+        self._connection = Connection(self.transport.getPeer().host if self.is_tcp else "unix")
         self.factory.servers.add(self)
         self.factory.wiring.connections += 1
 
@@ -74,22 +58,6 @@ class PolicyServer(Protocol):
         """The host that asks."""
         return self._connection.host
 
-    def close(self) -> None:
-        """Answer nothing further; what was answered is still sent."""
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    def pauseProducing(self) -> None:
-        """Read no more."""
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read on."""
-        self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Do nothing: the connection is gone."""
-
     def _send(self, replies: bytes) -> None:
         """Send at once, which spares the reactor three system calls a reply.
 
@@ -113,8 +81,7 @@ class PolicyServer(Protocol):
         return reply(PASS)
 
     def _say_bad(self, problem: str) -> None:
-        peer = self.transport.getPeer()
-        port = "" if isinstance(peer, UNIXAddress) else f":{peer.port}"
+        port = f":{self.transport.getPeer().port}" if self.is_tcp else ""
         self.factory.figures.bad += 1
         self.factory.log.bad_request(f"{self._connection.host}{port}", problem)
 

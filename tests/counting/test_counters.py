@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from policyd.clock import WallTime
-from policyd.compiled import core
 from policyd.counting import distinct as distinct_module
 from policyd.counting.bounds import Bounds
 from policyd.counting.counters import Bucket, Claim, Counter, DistinctCounter, SumCounter
@@ -475,7 +474,6 @@ def test_the_order_of_what_is_restored_is_that_of_the_ends(make: Make) -> None:
     assert again.whole() == counter.whole()
 
 
-@pytest.mark.skipif(core() == "compiled", reason="there bytes are bytes, and no others come")
 def test_counts_are_restored_from_any_kind_of_bytes() -> None:
     counter = DistinctCounter(3600)
     run: Any = memoryview(HASH("x") + HASH("y"))
