@@ -15,6 +15,7 @@ from setuptools import setup
 
 CORE = (
     "clock.py",
+    "oldest_first.py",
     "protocol/parser.py",
     "protocol/re*.py",
     "counting/[!_]*.py",

@@ -67,7 +67,7 @@ class Counts:
         for old in self._counters.values():
             if old not in kept:
                 for _, part in old.parts():
-                    part.sums.drop()
+                    part.usage.drop()
                     self._dropped.append(part)
         self._policy = policy
         self._near = _near(policy)
@@ -163,7 +163,7 @@ class Counts:
         """Tell whether a limit per *scope* and likeness has come near its maximum there."""
         key = SEPARATOR.join((name, likeness))
         return any(
-            self._counters[limit.id].sums.sum(key) >= self._near[limit.id]
+            self._counters[limit.id].usage.sum(key) >= self._near[limit.id]
             for limit in self._policy.limits
             if limit.likeness_scope == scope and limit.split_by is None
         )

@@ -222,9 +222,9 @@ class Ladder:
             incident.sample.recipients = list(both)[: records.MOST_SAMPLED]
 
     def _count(self, key: str, members: Sequence[bytes], now: WallTime) -> int:
-        if members and self._counted.sums.sum(key) < MOST_COUNTED:
+        if members and self._counted.usage.sum(key) < MOST_COUNTED:
             self._counted.commit(Claim(key, 0, members), now)
-        return self._counted.sums.sum(key)
+        return self._counted.usage.sum(key)
 
     def _is_over(self, incident: Incident, now: WallTime) -> bool:
         return (
@@ -284,9 +284,9 @@ class Ladder:
         forgiven = self.suspensions.forgiven(incident.account, incident.domain)
         key = f"{incident.account}\n{forgiven:.3f}"
         for window, counter in self._by_window.items():
-            if members and counter.sums.sum(key) < MOST_COUNTED:
+            if members and counter.usage.sum(key) < MOST_COUNTED:
                 counter.commit(Claim(key, 0, members), now)
-            reached = counter.sums.sum(key)
+            reached = counter.usage.sum(key)
             for extreme in self.rules.extremes:
                 if extreme.within == window and reached >= (extreme.recipients or MOST_COUNTED + 1):
                     self._end_domain(incident, f"{reached} recipients in {duration(window)}", now)

@@ -16,7 +16,7 @@ from typing import Final
 from policyd.aup.likeness_grid import Grid, Group, Place, pack, unpack
 from policyd.aup.policy import Likeness, LikenessBy
 from policyd.clock import WallTime
-from policyd.content.oldest import OldestFirst
+from policyd.oldest_first import OldestFirst
 
 EVERYTHING: Final = "any"
 """The group of all messages when the rule file says ``by: any``."""

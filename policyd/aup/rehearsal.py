@@ -131,8 +131,7 @@ class _Measuring(Tested):
         counter, over = applied.counter, figures.total - applied.max
         parts = [
             Part(WallTime(counter.timeline.end(number)), amount, counter.timeline.leaves(number))
-            for number, held in counter.sums.buckets()
-            if (amount := held.get(claim.key))
+            for number, amount in counter.usage.parts(claim.key)
         ]
         # looked for last: it lets time pass
         room = counter.falls_by(claim, over, self.now) if over > 0 else None

@@ -109,15 +109,14 @@ class Tally:
     def parts(self, since: float, at_most: int) -> Iterator[Sequence[Part]]:
         """Yield what was counted since then, in parts that are to be added up, some at a time."""
         for is_messages, counter in ((True, self.messages), (False, self.recipients)):
-            numbers, end = counter.timeline.open_numbers(), counter.timeline.end
-            for number in [number for number in numbers if end(number) > since]:
-                held = list(counter.sums.held(number).items())
-                for at in range(0, len(held), at_most):
-                    some = held[at : at + at_most]
-                    yield [
-                        Part(key, amount, 0) if is_messages else Part(key, 0, amount)
-                        for key, amount in some
-                    ]
+            usage = counter.usage
+            first = usage.timeline.number_after(since)
+            for keys in usage.slices(at_most):
+                found = [(key, amount) for key in keys if (amount := usage.sum_from(key, first))]
+                yield [
+                    Part(key, amount, 0) if is_messages else Part(key, 0, amount)
+                    for key, amount in found
+                ]
 
     def restore(self, kept: Kept, now: WallTime) -> None:
         """Take what *take* or *whole* gave."""
@@ -144,9 +143,9 @@ class Tally:
                 self._counted.popitem(last=False)
 
     def _has_room(self, key: str) -> bool:
-        sums = self.recipients.sums
-        is_new = not sums.sum(key)
-        return sums.weight < MOST_WEIGHT and not (is_new and len(sums) >= MOST_NAMES)
+        usage = self.recipients.usage
+        is_new = not usage.sum(key)
+        return usage.weight < MOST_WEIGHT and not (is_new and len(usage) >= MOST_NAMES)
 
     def _check(self) -> None:
         """Assert the invariants."""

@@ -17,8 +17,8 @@ from policyd.clock import WallTime
 from policyd.content.campaign import Campaign, pack, unpack
 from policyd.content.fingerprint import Fingerprint
 from policyd.content.index import Index
-from policyd.content.oldest import OldestFirst
 from policyd.content.store import Store
+from policyd.oldest_first import OldestFirst
 
 _INDEXED: Final = 16
 """Hashes of each form, the smallest, that it is found by.

@@ -6,12 +6,11 @@ from typing import Final, NamedTuple
 class Bounds(NamedTuple):
     """Where counting changes its ways; smaller ones make the same counts.
 
-    A bucket of *keys* is full, and another one is opened beside it. A *few* members are looked for
-    one by one. A run of more than so many *members* is cut into pieces, of at most *piece* on
-    average: a key that is no longer than its maximum has no need of an object of its own.
+    A *few* members are looked for one by one. A run of more than so many *members* is cut into
+    pieces, of at most *piece* on average: a key that is no longer than its maximum has no need of
+    an object of its own.
     """
 
-    keys: int = 50_000
     few: int = 32
     members: int = 1024
     piece: int = 256

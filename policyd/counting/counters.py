@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from policyd.clock import WallTime
 from policyd.counting.bounds import USUAL, Bounds
 from policyd.counting.distinct import WindowMembers
-from policyd.counting.eviction import Eviction
 from policyd.counting.runs import HASH_SIZE
-from policyd.counting.window import Timeline, WindowSums
+from policyd.counting.sums import WindowSums
+from policyd.counting.usage import Usage
+from policyd.counting.window import Timeline
+from policyd.oldest_first import OldestFirst
 
 
 class Claim:
@@ -96,29 +98,29 @@ class Counter(ABC):
 
     @abstractmethod
     def tidy(self, now: WallTime, at_most: int) -> int:
-        """Let time pass, forget up to *at_most* entries that are out of the window; say how many.
+        """Let time pass; look at up to *at_most* keys for what is out of the window; say how many.
 
         Figures are exact without it; it frees the memory.
         """
 
     @property
     @abstractmethod
-    def sums(self) -> WindowSums:
+    def usage(self) -> Usage:
         """The usage of every key, bucket by bucket."""
 
     @property
-    @abstractmethod
     def weight(self) -> int:
         """The memory that is held, in bytes, about."""
+        return self.usage.weight
 
     @property
     def timeline(self) -> Timeline:
         """The buckets."""
-        return self.sums.timeline
+        return self.usage.timeline
 
     def __len__(self) -> int:
         """Return how many keys are held."""
-        return len(self.sums)
+        return len(self.usage)
 
     @abstractmethod
     def parts(self) -> Iterator[tuple[str, "BucketCounter"]]:
@@ -131,8 +133,8 @@ class Counter(ABC):
         """
         self.tidy(now, 0)
         stays = self._stays(claim)
-        for number, counts in self.sums.buckets():
-            amount -= counts.get(claim.key, 0) - stays.get(number, 0)
+        for number, counted in self.usage.parts(claim.key):
+            amount -= counted - stays.get(number, 0)
             if amount <= 0:
                 return self.timeline.leaves(number)
         return None
@@ -143,7 +145,7 @@ class Counter(ABC):
 
     @abstractmethod
     def evict(self, at_most: int, spare: float) -> int:
-        """Look at up to *at_most* entries and forget those that memory can be spared of.
+        """Look at up to *at_most* keys and forget those that memory can be spared of.
 
         Return how many they were. What comes to *spare* is near its limit.
         """
@@ -162,6 +164,7 @@ class BucketCounter(Counter):
 
     def __init__(self) -> None:
         self._changes: dict[int, Entries] = {}
+        self._eviction: OldestFirst[str] = OldestFirst()
 
     def parts(self) -> Iterator[tuple[str, "BucketCounter"]]:
         yield "", self
@@ -180,16 +183,28 @@ class BucketCounter(Counter):
     def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
         """Take what *take* or *whole* gave, in that order, into this empty counter."""
 
+    def tidy(self, now: WallTime, at_most: int) -> int:
+        looked = self.usage.tidy(now, at_most)
+        self._forget_changes()
+        return looked
+
+    def evict(self, at_most: int, spare: float) -> int:
+        usage = self.usage
+        evicted = 0
+        for _ in range(at_most):
+            key = self._eviction.next_place(usage.keys)
+            if key is None:
+                break
+            last = usage.last(key)
+            if last is not None and self._eviction.may_go(last, near=usage.sum(key) >= spare):
+                usage.forget(key)
+                evicted += 1
+        return evicted
+
     def forget(self, key: str) -> None:
-        for number in self.timeline.open_numbers():
-            if key in self.sums.held(number):
-                self._remove(number, key)
+        self.usage.forget(key)
         for entries in self._changes.values():
             entries.pop(key, None)
-
-    @abstractmethod
-    def _remove(self, number: int, key: str) -> None:
-        """Forget what the live bucket *number* has of *key*."""
 
     def _forget_changes(self) -> None:
         """Forget what nobody took and is out of the window."""
@@ -203,19 +218,14 @@ class SumCounter(BucketCounter):
 
     _changes: dict[int, dict[str, int]]  # type: ignore[assignment]
 
-    def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
+    def __init__(self, window: float) -> None:
         super().__init__()
-        self._sums = WindowSums(window, bounds.keys)
-        self._eviction = Eviction(self._sums)
+        self._sums = WindowSums(window)
         self._held: dict[str, int] = {}
 
     @property
-    def sums(self) -> WindowSums:
+    def usage(self) -> Usage:
         return self._sums
-
-    @property
-    def weight(self) -> int:
-        return self._sums.weight
 
     def figures(self, claim: Claim, now: WallTime) -> Figures:
         self._sums.advance(now)
@@ -233,9 +243,8 @@ class SumCounter(BucketCounter):
     def commit(self, claim: Claim, now: WallTime) -> None:
         key, amount = claim.key, claim.amount
         if amount:
-            sums = self._sums
-            number = sums.current(now)
-            sums.add(number, key, amount)
+            number = self.timeline.current(now)
+            self._sums.add(number, key, amount)
             changes = self._changes.get(number)
             if changes is None:
                 changes = self._changes[number] = {}
@@ -251,29 +260,15 @@ class SumCounter(BucketCounter):
             if not self._held[claim.key]:
                 del self._held[claim.key]
 
-    def tidy(self, now: WallTime, at_most: int) -> int:
-        self._sums.advance(now)
-        self._forget_changes()
-        return self._sums.tidy(at_most)
-
     def whole(self) -> list[Bucket]:
         end = self.timeline.end
-        return [Bucket(end(number), dict(held)) for number, held in self._sums.buckets() if held]
+        return [Bucket(end(n), held) for n, held in self._sums.buckets().items() if held]
 
     def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
         for end, entries in sorted(buckets, key=_end):
             if (number := self.timeline.restore(end, now)) is not None:
                 for key, amount in entries.items():
                     self._sums.add(number, key, int(amount))
-
-    def evict(self, at_most: int, spare: float) -> int:
-        chosen = list(self._eviction.choose(at_most, spare))
-        for number, key in chosen:
-            self._remove(number, key)
-        return len(chosen)
-
-    def _remove(self, number: int, key: str) -> None:
-        self._sums.subtract(number, key, self._sums.held(number)[key])
 
     def _check(self) -> None:
         self._sums._check()
@@ -293,33 +288,28 @@ class DistinctCounter(BucketCounter):
     def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
         super().__init__()
         self._members = WindowMembers(window, bounds)
-        self._eviction = Eviction(self._members.sums)
         self._held: dict[str, dict[bytes, int]] = {}  # key -> member -> by how many transactions
 
     @property
-    def sums(self) -> WindowSums:
-        return self._members.sums
-
-    @property
-    def weight(self) -> int:
-        return self._members.weight
+    def usage(self) -> Usage:
+        return self._members
 
     def figures(self, claim: Claim, now: WallTime) -> Figures:
         members = self._members
-        members.sums.advance(now)
+        members.advance(now)
         asked = members.unknown(claim.key, claim.members)
         reserved = 0
         if held := self._held.get(claim.key):
             reserved = len(members.unknown(claim.key, list(held)))
             asked = [member for member in asked if member not in held]
-        return Figures(members.sums.sum(claim.key), reserved, len(set(asked)))
+        return Figures(members.sum(claim.key), reserved, len(set(asked)))
 
     def may_exceed(self, most: int, claims: Sequence[Claim], now: WallTime) -> bool:
-        sums, held = self._members.sums, self._held
-        sums.advance(now)
+        members, held = self._members, self._held
+        members.advance(now)
         for claim in claims:
             reserved = len(held.get(claim.key, ())) if held else 0
-            if sums.sum(claim.key) + len(claim.members) + reserved > most:
+            if members.sum(claim.key) + len(claim.members) + reserved > most:
                 return True
         return False
 
@@ -328,7 +318,8 @@ class DistinctCounter(BucketCounter):
 
     def commit(self, claim: Claim, now: WallTime) -> None:
         key = claim.key
-        number, added = self._members.add(key, claim.members, now)
+        number = self.timeline.current(now)
+        added = self._members.add(number, key, claim.members)
         if added:
             changes = self._changes.get(number)
             if changes is None:
@@ -350,30 +341,16 @@ class DistinctCounter(BucketCounter):
         if not held:
             del self._held[claim.key]
 
-    def tidy(self, now: WallTime, at_most: int) -> int:
-        self._members.sums.advance(now)
-        self._forget_changes()
-        return self._members.tidy(at_most)
-
     def whole(self) -> list[Bucket]:
         end = self.timeline.end
-        return [Bucket(end(number), members) for number, members in self._members.buckets()]
+        return [Bucket(end(number), members) for number, members in self._members.members()]
 
     def restore(self, buckets: Iterable[Bucket], now: WallTime) -> None:
         for end, entries in sorted(buckets, key=_end):
             if (number := self.timeline.restore(end, now)) is not None:
                 given: Mapping[str, Any] = entries  # bytes of any kind
                 for key, members in given.items():
-                    self._members.add_to(number, key, _apart(bytes(members)))
-
-    def evict(self, at_most: int, spare: float) -> int:
-        chosen = list(self._eviction.choose(at_most, spare))
-        for number, key in chosen:
-            self._remove(number, key)
-        return len(chosen)
-
-    def _remove(self, number: int, key: str) -> None:
-        self._members.forget(number, key)
+                    self._members.add(number, key, _apart(bytes(members)))
 
     def _check(self) -> None:
         self._members._check()

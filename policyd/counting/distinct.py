@@ -1,10 +1,9 @@
 """Distinct members per key in a sliding window: when each was last counted.
 
-A member is counted once, in the bucket in which it was last seen, so that the number of members of
-a key is a sum in a window like any other: seen again, a member moves from its old bucket to the
-present one. Of each key the members stand in one run of bytes (runs.py), or in several once they
-are many (pieces.py): nothing for the garbage collector to follow, and 12 bytes a member. The hashes
-are keyed: they cannot be read, only tested by whoever has the key, and no sender can choose
+A member is counted once, in the bucket in which it was last seen: seen again, it moves from its old
+bucket to the present one. An entry of a key's run is a member, so there are as many members as
+entries in the window, of 12 bytes each. Once they are many, a key has several runs (pieces.py). The
+hashes are keyed: they cannot be read, only tested by whoever has the key, and no sender can choose
 addresses that collide.
 """
 
@@ -26,14 +25,11 @@ from policyd.counting.runs import (
     start_of,
     without,
 )
-from policyd.counting.shards import SHARDS, Shards
-from policyd.counting.window import Timeline, WindowSums
+from policyd.counting.shards import SHARDS
+from policyd.counting.usage import RUN, Usage
 
 _STEPS: Final = 5
 """What shortening a piece counts for when there is a limit to how much is done."""
-
-_RUN: Final = 130
-"""Bytes that a run takes beside its entries, about."""
 
 
 class Hasher:
@@ -51,30 +47,48 @@ class Hasher:
         return hashing.digest()
 
 
-class WindowMembers:
+class WindowMembers(Usage):
     """Distinct members per key in a sliding window."""
 
-    __slots__ = ("_bounds", "_pieces", "_runs", "_stamp", "_stamped", "_swept", "_weight", "sums")
+    __slots__ = ("_bounds", "_pieces", "_stamp", "_stamped", "_swept")
 
     def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
-        self.sums = WindowSums(window, bounds.keys)
+        super().__init__(window)
         self._bounds = bounds
-        self._runs: Shards[bytes] = Shards()
         self._pieces: dict[str, Pieces] = {}  # of the keys that have no one run
-        self._swept: dict[str, int] = {}  # heavy keys with members that are gone; up to which piece
-        self._weight = 0
+        self._swept: dict[str, int] = {}  # heavy keys that are walked through; up to which piece
         self._stamped = -1  # the bucket of which this is the stamp
         self._stamp = b""
 
-    @property
-    def timeline(self) -> Timeline:
-        """The buckets."""
-        return self.sums.timeline
+    def __len__(self) -> int:
+        """Return how many keys are held."""
+        return len(self._runs) + len(self._pieces)
 
-    @property
-    def weight(self) -> int:
-        """The memory that is held, in bytes, about."""
-        return self.sums.weight + self._weight
+    def sum_from(self, key: str, number: int) -> int:
+        """Return how many members *key* has in the live bucket *number* and those after it."""
+        run = self._runs.dicts[hash(key) % SHARDS].get(key)
+        if run is not None:
+            return (len(run) - start_of(run, number)) // ENTRY
+        pieces = self._pieces.get(key) if self._pieces else None
+        return 0 if pieces is None else pieces.count_from(number, self.timeline.first)
+
+    def parts(self, key: str) -> list[tuple[int, int]]:
+        """Return each live bucket that has something of *key*, and how much, oldest first."""
+        first = self.timeline.first
+        pieces = self._pieces.get(key)
+        if pieces is not None:
+            return pieces.parts(first)
+        run = self._runs.of(key).get(key, b"")
+        numbers = Counter(number_at(run, at, first) for at in _live(run, first))
+        return list(numbers.items())
+
+    def last(self, key: str) -> int | None:
+        """Return the bucket in which *key* was last counted; None if the window has none of it."""
+        pieces = self._pieces.get(key)
+        if pieces is None:
+            return super().last(key)
+        parts = pieces.parts(self.timeline.first)
+        return parts[-1][0] if parts else None
 
     def unknown(self, key: str, members: Sequence[bytes]) -> Sequence[bytes]:
         """Return those of the *members* that *key* does not have, as of the last *advance*."""
@@ -93,15 +107,7 @@ class WindowMembers:
             numbers.update(number_at(run, at, first) for at in found if at >= 0)
         return numbers
 
-    def add(self, key: str, members: Sequence[bytes], now: WallTime) -> tuple[int, bytes]:
-        """Let time pass; count the *members* of *key* at *now*.
-
-        Return the number of the bucket, and those that it did not have.
-        """
-        number = self.sums.current(now)
-        return number, self.add_to(number, key, members)
-
-    def add_to(self, number: int, key: str, members: Sequence[bytes]) -> bytes:
+    def add(self, number: int, key: str, members: Sequence[bytes]) -> bytes:
         """Count the *members* of *key* in the bucket *number*, the latest that there is.
 
         Return those that it did not have, in their order.
@@ -109,49 +115,45 @@ class WindowMembers:
         if self._pieces and key in self._pieces:
             return self._add_to_pieces(number, key, members)
         runs = self._runs.dicts[hash(key) % SHARDS]
-        run = runs.get(key, b"")
-        grown, added = self._added(number, key, run, members)
+        run = runs.get(key)
+        grown, added, _ = self._added(number, run or b"", members)
         if added:
-            self.sums.add(number, key, len(added))
             runs[key] = grown
-            self._weight += len(grown) - len(run) if run else _RUN + len(grown)
+            self._weight += len(grown) - (-RUN - len(key) if run is None else len(run))
             if len(grown) > self._bounds.members * ENTRY:
                 self._cut(key)
         return b"".join(added)
 
-    def tidy(self, at_most: int) -> int:
-        """Forget up to *at_most* entries of gone buckets, or look at pieces; return how many."""
-        done = self.sums.tidy(at_most, self._shorten)
-        while self._swept and done < at_most:
-            done += self._sweep(at_most - done)
-        return done
+    def forget(self, key: str) -> None:
+        """Forget all there is of *key*."""
+        super().forget(key)
+        pieces = self._pieces.pop(key, None)
+        if pieces is not None:
+            self._swept.pop(key, None)
+            self._weight -= RUN + len(key) + pieces.size
 
-    def forget(self, number: int, key: str) -> None:
-        """Forget what the live bucket *number* has of *key*."""
-        pieces = self._pieces.get(key)
-        runs = [self._runs.of(key)[key]] if pieces is None else pieces.runs
-        for at, run in enumerate(list(runs)):
-            gone = [
-                place
-                for place in range(start_of(run, self.timeline.first), len(run), ENTRY)
-                if number_at(run, place, self.timeline.first) == number
-            ]
-            if gone:
-                self.sums.subtract(number, key, len(gone))
-                left = without(run, gone)
-                self._weight -= len(run) - len(left)
-                if pieces is None:
-                    self._runs.of(key)[key] = left
-                else:
-                    pieces.keep(at, left)
-        self._leave(key)
+    def tidy(self, now: WallTime, at_most: int) -> int:
+        """Let time pass; free the memory of what is out of the window, of up to *at_most* keys.
 
-    def buckets(self) -> Iterator[tuple[int, dict[str, bytes]]]:
+        Return how many were looked at; a piece of a heavy key counts as several.
+        """
+        looked = super().tidy(now, at_most)
+        while self._swept and looked < at_most:
+            looked += self._sweep(at_most - looked)
+        return looked
+
+    def slices(self, at_most: int) -> Iterator[Sequence[str]]:
+        """Yield all keys, *at_most* at a time; what comes meanwhile may be missing."""
+        yield from super().slices(at_most)
+        if heavy := list(self._pieces):
+            yield heavy
+
+    def members(self) -> Iterator[tuple[int, dict[str, bytes]]]:
         """Yield each live bucket, oldest first: its number, and the members of every key."""
         first = self.timeline.first
         found: dict[int, dict[str, list[bytes]]] = {}
         for key, run in self._all_runs():
-            for at in range(start_of(run, first), len(run), ENTRY):
+            for at in _live(run, first):
                 members = found.setdefault(number_at(run, at, first), {})
                 members.setdefault(key, []).append(run[at : at + HASH_SIZE])
         for number in sorted(found):
@@ -174,18 +176,19 @@ class WindowMembers:
         return [(pieces.runs[at], some) for at, some in pieces.sorted_out(members).items()]
 
     def _added(
-        self, number: int, key: str, run: bytes, members: Sequence[bytes]
-    ) -> tuple[bytes, Sequence[bytes]]:
+        self, number: int, run: bytes, members: Sequence[bytes]
+    ) -> tuple[bytes, Sequence[bytes], Sequence[int]]:
         """Return *run* with the *members* in the bucket *number*, and those that are new there.
 
-        What stood in older buckets is taken out of their sums.
+        And of those that stood in an older bucket, which one that was.
         """
         if number != self._stamped:
             self._stamped, self._stamp = number, stamp(number)
         stamped = self._stamp
         if 0 < len(members) <= self._bounds.few and are_new(run, members):  # most often
-            return run + stamped.join(members) + stamped, members
+            return run + stamped.join(members) + stamped, members, ()
         first = self.timeline.first
+        left: list[int] = []
         moved: list[int] = []
         added: dict[bytes, None] = {}
         found = places(run, start_of(run, first), members, self._bounds.few)
@@ -195,48 +198,44 @@ class WindowMembers:
                 if before == number:
                     continue
                 if member not in added:
-                    self.sums.subtract(before, key, 1)
+                    left.append(before)
                     moved.append(at)
             added[member] = None
         if not added:
-            return run, ()
-        return without(run, moved) + stamped.join(added) + stamped, list(added)
+            return run, (), ()
+        return without(run, moved) + stamped.join(added) + stamped, list(added), left
 
     def _add_to_pieces(self, number: int, key: str, members: Sequence[bytes]) -> bytes:
         pieces = self._pieces[key]
         before = pieces.size
         new: set[bytes] = set()
         for at, some in pieces.sorted_out(members).items():
-            run, added = self._added(number, key, pieces.runs[at], some)
+            run, added, left = self._added(number, pieces.runs[at], some)
             pieces.keep(at, run)
+            pieces.moved(left, number, len(added))
             new.update(added)
-        if new:
-            self.sums.add(number, key, len(new))
         pieces.divide(self._bounds.piece)
         self._weight += pieces.size - before
         return b"".join([member for member in dict.fromkeys(members) if member in new])
 
     def _cut(self, key: str) -> None:
         """Keep *key*, which has grown heavy, in pieces from now on."""
-        pieces = self._pieces[key] = Pieces(self._runs.of(key).pop(key))
+        parts = self.parts(key)
+        pieces = self._pieces[key] = Pieces(self._runs.of(key).pop(key), parts)
         pieces.divide(self._bounds.piece)
 
-    def _shorten(self, key: str, _: int) -> None:
-        """Forget what *key* has of buckets that are gone."""
-        if key in self._pieces:
+    def _shorten(self, key: str) -> None:
+        run = self._runs.of(key).get(key)
+        if run is not None:
+            if start := start_of(run, self.timeline.first):
+                self._keep(key, run, run[start:])
+        elif key in self._pieces:
             self._swept[key] = 0  # a few at a time
-            return
-        runs = self._runs.of(key)
-        # it has none if what is gone was forgotten with what was gone before it
-        if start := start_of(runs.get(key, b""), self.timeline.first):
-            runs[key] = runs[key][start:]
-            self._weight -= start
-            self._leave(key)
 
     def _sweep(self, at_most: int) -> int:
         """Forget what is gone of some pieces of one key; return how many steps that took.
 
-        Up to *at_most*; a piece takes as long as several entries do.
+        Up to *at_most*; a piece takes as long as several keys do.
         """
         key, at = next(iter(self._swept.items()))
         pieces = self._pieces[key]
@@ -244,48 +243,37 @@ class WindowMembers:
         looked = pieces.shorten(at, max(at_most // _STEPS, 1), self.timeline.first)
         self._weight += pieces.size - before
         self._swept[key] = at + looked
-        if not pieces.size or at + looked == len(pieces.runs):
+        if at + looked == len(pieces.runs):
             del self._swept[key]
-            self._leave(key)
+        if not pieces.size:
+            self.forget(key)
         return min(looked * _STEPS, at_most)
 
-    def _leave(self, key: str) -> None:
-        """Let go of *key* if it has no members any more."""
-        pieces = self._pieces.get(key)
-        if pieces is not None:
-            if pieces.size:
-                return
-            del self._pieces[key]
-            self._swept.pop(key, None)
-        else:
-            runs = self._runs.of(key)
-            if runs.get(key) != b"":
-                return
-            del runs[key]
-        self._weight -= _RUN
-
     def _check(self) -> None:
-        """Assert that the counts are those of the members, bucket by bucket."""
-        self.sums._check()
-        for number, held in self.buckets():
-            assert {key: len(run) // HASH_SIZE for key, run in held.items()} == dict(
-                self.sums.held(number)
-            )
-        live = {key for _, counts in self.sums.buckets() for key in counts}
+        """Assert that members are in order, and are counted as many as they are."""
+        self.timeline._check()
+        first = self.timeline.first
+        found: dict[str, Counter[int]] = {}
         for key, run in self._all_runs():
             assert len(run) % ENTRY == 0
-            start = start_of(run, self.timeline.first)
-            numbers = [
-                number_at(run, at, self.timeline.first) for at in range(start, len(run), ENTRY)
-            ]
+            numbers = [number_at(run, at, first) for at in _live(run, first)]
             assert numbers == sorted(numbers)
-            live.discard(key)
-        assert not live
+            found.setdefault(key, Counter()).update(numbers)
+        for key, counts in found.items():
+            assert sorted(counts.items()) == self.parts(key)
+            assert self.sum(key) == counts.total()
+            assert set(counts) <= set(self.timeline.open_numbers())
         for key, pieces in self._pieces.items():
             assert key not in self._runs.of(key)
-            assert pieces.size
-        assert set(self._swept) <= set(self._pieces)
-        for pieces in self._pieces.values():
             pieces._check()
-        keys = len(self._runs) + len(self._pieces)
-        assert self._weight == keys * _RUN + sum(len(run) for _, run in self._all_runs())
+        assert set(self._swept) <= set(self._pieces)
+        assert all(run for _, run in self._runs.items())
+        names = sum(map(len, found))
+        assert self._weight == len(self) * RUN + names + sum(
+            len(run) for _, run in self._all_runs()
+        )
+
+
+def _live(run: bytes, first: int) -> range:
+    """Return where the entries of *run* are that are in the window."""
+    return range(start_of(run, first), len(run), ENTRY)

@@ -16,7 +16,7 @@ from policyd.counting.counters import (
     Figures,
     SumCounter,
 )
-from policyd.counting.window import WindowSums
+from policyd.counting.usage import Usage
 
 
 class FirstTimeCounter(Counter):
@@ -27,9 +27,9 @@ class FirstTimeCounter(Counter):
         self.known = DistinctCounter(known_for)
 
     @property
-    def sums(self) -> WindowSums:
+    def usage(self) -> Usage:
         """The usage of every key, bucket by bucket."""
-        return self._counted.sums
+        return self._counted.usage
 
     @property
     def weight(self) -> int:
@@ -52,7 +52,7 @@ class FirstTimeCounter(Counter):
     def may_exceed(self, most: int, claims: Sequence[Claim], now: WallTime) -> bool:
         """Tell whether U + R + A of any of the *claims* may be more than *most*."""
         for claim in claims:
-            known = self.known.sums.sum(claim.key)
+            known = self.known.usage.sum(claim.key)
             used = self._counted.figures(claim, now).used
             if self.known.may_exceed(most + known - used, (claim,), now):
                 return True
@@ -73,7 +73,7 @@ class FirstTimeCounter(Counter):
         self.known.release(claim)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
-        """Let time pass, forget up to *at_most* entries that are out of their windows."""
+        """Let time pass; look at up to *at_most* keys for what is out of their windows."""
         done = self._counted.tidy(now, at_most)
         return done + self.known.tidy(now, at_most - done)
 
@@ -82,7 +82,7 @@ class FirstTimeCounter(Counter):
         self._counted.forget(key)
 
     def evict(self, at_most: int, spare: float) -> int:
-        """Look at up to *at_most* entries and forget those that memory can be spared of."""
+        """Look at up to *at_most* keys and forget those that memory can be spared of."""
         return self._counted.evict(at_most, spare) + self.known.evict(at_most, inf)
 
     def _check(self) -> None:

@@ -3,7 +3,8 @@
 A run of bytes is searched, and copied when anything is added. So when it has grown long it is cut
 into pieces, and the hash of a member says in which one it is. As the members become more, one piece
 after the other is divided in two, and nothing is ever done to all of them in one go (linear
-hashing). The empty pieces of a key that had many once are left: they weigh next to nothing.
+hashing). The empty pieces of a key that had many once are left: they weigh next to nothing. How
+many members each bucket has is counted beside them, as nobody could look at all of them for that.
 """
 
 from collections.abc import Iterable
@@ -14,11 +15,32 @@ from policyd.counting.runs import ENTRY, HASH_SIZE, digest, split_off, start_of
 class Pieces:
     """The *runs* of one key; *size* is that of all of them, in bytes."""
 
-    __slots__ = ("runs", "size")
+    __slots__ = ("_counts", "runs", "size")
 
-    def __init__(self, run: bytes) -> None:
+    def __init__(self, run: bytes, counts: Iterable[tuple[int, int]]) -> None:
         self.runs = [run]
         self.size = len(run)
+        self._counts = dict(counts)  # of the members in each bucket, oldest first
+
+    def parts(self, first: int) -> list[tuple[int, int]]:
+        """Return how many members there are in each bucket from *first* on, oldest first."""
+        while self._counts and (oldest := next(iter(self._counts))) < first:
+            del self._counts[oldest]
+        return list(self._counts.items())
+
+    def count_from(self, number: int, first: int) -> int:
+        """Return how many members there are from the bucket *number* on; *first* is the oldest."""
+        return sum([many for bucket, many in self.parts(first) if bucket >= number])
+
+    def moved(self, left: Iterable[int], number: int, many: int) -> None:
+        """Note *many* members in the bucket *number*, some of which have *left* these others."""
+        counts = self._counts
+        for before in left:
+            counts[before] -= 1
+            if not counts[before]:
+                del counts[before]
+        if many:
+            counts[number] = counts.get(number, 0) + many
 
     def of(self, member: bytes) -> int:
         """Return which run *member* belongs to."""

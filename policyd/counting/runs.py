@@ -1,8 +1,8 @@
-"""The members of one key as a run of bytes: an entry of 12 for each.
+"""Runs of bytes: an entry of 12 for each thing that is counted of one key.
 
-An entry is a member's 64-bit hash and the low 32 bits of the number of the bucket in which it was
-last seen. What is counted is appended, so a run is in the order of the buckets, and those that have
-left the window, whose numbers are below *first*, are at its beginning.
+An entry is 64 bits, such as a member's hash, and the low 32 bits of the number of the bucket that
+it belongs to. What is counted is appended, so a run is in the order of the buckets, and what has
+left the window, in buckets whose numbers are below *first*, is at its beginning.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,11 @@ def stamp(number: int) -> bytes:
     return (number & _NUMBERS).to_bytes(4, "little")
 
 
+def is_live(low: int, first: int) -> bool:
+    """Tell whether the bucket whose number has the *low* 32 bits is *first* or after it."""
+    return (low - first) & _NUMBERS < _PAST
+
+
 def number_at(run: bytes, at: int, first: int) -> int:
     """Return the number of the bucket of the live entry *at* that place of *run*."""
     number = int.from_bytes(run[at + HASH_SIZE : at + ENTRY], "little")
@@ -35,6 +40,9 @@ def start_of(run: bytes, first: int) -> int:
     if not run or _is_live(run, 0, first):
         return 0
     dead, live = 0, len(run) // ENTRY
+    # of what is cut off now and then, there is most often little
+    if live > 1 and _is_live(run, ENTRY, first):
+        return ENTRY
     while live - dead > 1:
         middle = (dead + live) // 2
         if _is_live(run, middle * ENTRY, first):
@@ -104,5 +112,4 @@ def digest(member: bytes) -> int:
 
 
 def _is_live(run: bytes, at: int, first: int) -> bool:
-    number = int.from_bytes(run[at + HASH_SIZE : at + ENTRY], "little")
-    return (number - first) & _NUMBERS < _PAST
+    return is_live(int.from_bytes(run[at + HASH_SIZE : at + ENTRY], "little"), first)

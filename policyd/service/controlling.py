@@ -82,7 +82,7 @@ class Controlling:
         for name, counter in self._engine.counts.counters():
             if name in keys:
                 counter.tidy(now, 0)
-                forgot[name] = sum(map(counter.sums.sum, keys[name]))
+                forgot[name] = sum(map(counter.usage.sum, keys[name]))
                 for key in keys[name]:
                     counter.forget(key)
         return gone

@@ -192,11 +192,11 @@ class _Look:
     def _found(self, keys: Sequence[str], least: float) -> Iterator[tuple[str, int, int]]:
         """Yield keys, usages and maximums; *least* is how much of the lowest maximum is enough."""
         now = self._now().wall
-        sums = self._counter.sums
-        sums.advance(now)
+        usage = self._counter.usage
+        usage.advance(now)
         enough = least * self._lowest
         for key in keys:
-            used = sums.sum(key)
+            used = usage.sum(key)
             if used and used >= enough:
                 most = maximum(self._limit, key, self._policy, now)
                 if most is not None:

@@ -169,7 +169,7 @@ class Reporting:
     ) -> Iterator[_Near]:
         policy, now = self._engine.policy, self._now().wall
         for key in keys:
-            used = counter.sums.sum(key)
+            used = counter.usage.sum(key)
             if used and used >= least:
                 most = maximum(limit, key, policy, now)
                 if most is not None and used >= most * NEAR:

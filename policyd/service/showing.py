@@ -79,7 +79,7 @@ class Showing:
             found = await self._walks.find(counter, is_his)
             now = self._now().wall
             counter.tidy(now, 0)
-            used = [(counter.sums.sum(key), key) for key in found]
+            used = [(counter.usage.sum(key), key) for key in found]
             for amount, key in sorted(used, reverse=True)[:_MOST_KEYS]:
                 if amount:
                     most = maximum(limit, key, engine.policy, now)

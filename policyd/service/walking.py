@@ -33,7 +33,7 @@ class Walks:
         await self._one_at_a_time.acquire()
         try:
             seen = 0
-            for keys in counter.sums.slices(AT_ONCE):
+            for keys in counter.usage.slices(AT_ONCE):
                 look(keys)
                 seen += len(keys)
                 if len(keys) == AT_ONCE or seen % AT_ONCE < len(keys):

@@ -167,7 +167,7 @@ class Desk:
         """Return what *name* holds, over all keys."""
         counter = next(c for n, c in self.engine.counts.counters() if n == name)
         counter.tidy(self.now.wall, 0)
-        return sum(sum(counts.values()) for _, counts in counter.sums.buckets())
+        return sum(sum(counts.values()) for _, counts in counter.usage.buckets().items())
 
     def _here(self, attributes: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -236,5 +236,5 @@ def test_tidying_shares_its_steps_among_all() -> None:
     done = [counts.tidy(at(2 * HOUR), 2) for _ in range(6)]
     # a sum, two keys with two members each, and a group
     assert done == [2, 2, 0, 0, 0, 0]
-    assert [len(counter.sums) for _, counter in counts.counters()] == [0, 0, 0]
+    assert [len(counter.usage) for _, counter in counts.counters()] == [0, 0, 0]
     counts._check()

@@ -89,8 +89,8 @@ class Played(RuleBasedStateMachine):
         counted = {}
         for name, counter in self.desk.engine.counts.counters():
             counter.tidy(self.desk.now.wall, 0)
-            keys = {key for _, counts in counter.sums.buckets() for key in counts}
-            counted[name] = sorted(n for key in keys if (n := counter.sums.sum(key)))
+            keys = {key for _, counts in counter.usage.buckets().items() for key in counts}
+            counted[name] = sorted(n for key in keys if (n := counter.usage.sum(key)))
         assert counted == usages(self.model)
 
     @rule(user=st.integers(0, 2), address=st.sampled_from(ADDRESSES))

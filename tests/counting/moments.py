@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from policyd.clock import WallTime
 from policyd.counting.bounds import Bounds
+from policyd.counting.counters import DistinctCounter, SumCounter
 from policyd.counting.window import bucket_width
 
 DAY = 86400
@@ -26,7 +27,6 @@ FIRST_NUMBERS = [0, 2**32 - 2, 2**33 - 1]
 
 BOUNDS = st.builds(
     Bounds,
-    keys=st.sampled_from([1, 2, 50_000]),
     few=st.sampled_from([0, 2, 32]),
     members=st.sampled_from([1, 3, 1024]),
     piece=st.sampled_from([1, 2]),
@@ -41,6 +41,11 @@ MEMBERS = [
     )
 ]
 """Their halves are like numbers of buckets, so each is found across the edges of others."""
+
+
+def made(make: type[SumCounter] | type[DistinctCounter], window: float, bounds: Bounds) -> Any:
+    """Return a counter that changes its ways at *bounds*, if there is anything to change."""
+    return make(window, bounds) if make is DistinctCounter else make(window)
 
 
 def at(seconds: float) -> WallTime:

@@ -17,6 +17,7 @@ from counting.moments import (
     at,
     ends,
     forgotten,
+    made,
     steps,
 )
 from hypothesis import given, settings
@@ -24,11 +25,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from policyd.clock import WallTime
-from policyd.counting import distinct as distinct_module
 from policyd.counting.bounds import Bounds
 from policyd.counting.counters import Bucket, Claim, Counter, DistinctCounter, SumCounter
 from policyd.counting.distinct import Hasher
-from policyd.counting.runs import HASH_SIZE
+from policyd.counting.runs import ENTRY, HASH_SIZE
+from policyd.counting.usage import RUN
 from policyd.counting.window import bucket_width
 
 HASH = Hasher(b"a secret of the tests")
@@ -79,7 +80,7 @@ def test_nothing_is_not_counted() -> None:
     counter.commit(nothing, at(0))
     counter.release(nothing)
     assert counter.figures(nothing, at(0)) == (0, 0, 0)
-    assert len(counter.sums) == 0
+    assert len(counter.usage) == 0
     assert counter._held == {}
     counter._check()
 
@@ -98,9 +99,8 @@ def test_the_weight_is_that_of_sums_and_of_members(make: Make) -> None:
     counter = make(3600)
     assert counter.weight == 0
     counter.commit(Claim("alice", 2, [HASH("x"), HASH("y")]), at(0))
-    members = distinct_module._RUN + 2 * 12 if make is DistinctCounter else 0
-    assert counter.sums.weight > 0
-    assert counter.weight == counter.sums.weight + members
+    entries = 2 if make is DistinctCounter else 1
+    assert counter.weight == RUN + len("alice") + entries * ENTRY
     counter.tidy(at(DAY), 1)
     assert counter.weight == 0
 
@@ -519,7 +519,7 @@ class OnDisk(RuleBasedStateMachine):
     def begin(self, window: int, make: Make, bounds: Bounds, first: int) -> None:
         self.make = make
         self.bounds = bounds
-        self.counter = make(window, self.bounds)
+        self.counter = made(make, window, bounds)
         self.counter.timeline._first = first
         self.past = Past(window)
         self.kept: list[Bucket] = []
@@ -567,7 +567,7 @@ class OnDisk(RuleBasedStateMachine):
     @rule(first=st.sampled_from(FIRST_NUMBERS), at_most=st.integers(0, 3))
     def restart(self, first: int, at_most: int) -> None:
         self.take(join=False)
-        again = self.make(self.past.window, self.bounds)
+        again = made(self.make, self.past.window, self.bounds)
         again.timeline._first = first
         again.restore(self.kept, self.now)
         again._check()
@@ -604,24 +604,6 @@ class OnDisk(RuleBasedStateMachine):
 
 TestOnDisk = OnDisk.TestCase
 TestOnDisk.settings = settings(deadline=None, max_examples=200, stateful_step_count=40)
-
-
-@BY_KIND
-def test_a_split_bucket_is_restored_as_one_that_holds_the_same(make: Make) -> None:
-    counter, again = (make(3600, Bounds(keys=2)) for _ in range(2))
-    for second in (0, 10):
-        for key in ("alice", "bob", "carol", "alice", "bob", "dave"):
-            members = [HASH("x"), HASH(f"{second}"), HASH(f"{len(counter)}")]
-            counter.commit(Claim(key, 1, members), at(second))
-    assert len(counter.timeline.open_numbers()) > 4
-    again.restore(joined(counter.take()), at(10))
-    again._check()
-    assert len(again.timeline.open_numbers()) == 2
-    assert sorted_out(again.whole()) == sorted_out(counter.whole())
-    # and counting goes on in another
-    again.commit(Claim("alice", 1, [HASH("y")]), at(10))
-    again._check()
-    assert len(again.timeline.open_numbers()) == 3
 
 
 # into another window

@@ -1,7 +1,6 @@
 """Distinct members per key in a sliding window."""
 
 from collections.abc import Sequence
-from random import Random
 
 import pytest
 from counting.moments import BOUNDS, FIRST_NUMBERS, MEMBERS, START, WINDOWS, Past, at, steps
@@ -10,28 +9,32 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from policyd.clock import WallTime
-from policyd.counting import distinct as distinct_module
 from policyd.counting.bounds import USUAL, Bounds
 from policyd.counting.distinct import Hasher, WindowMembers
 from policyd.counting.runs import HASH_SIZE
+from policyd.counting.usage import RUN
 
 HASH = Hasher(b"a secret of the tests")
 
 
 def members(window: float = 3600, bounds: Bounds = USUAL) -> WindowMembers:
     made = WindowMembers(window, bounds)
-    made.sums.advance(at(0))
+    made.advance(at(0))
     return made
 
 
 def seen(counted: WindowMembers, seconds: float, key: str, *names: str) -> None:
-    counted.sums.advance(at(seconds))
-    counted.add(key, [HASH(name) for name in names], at(seconds))
+    counted.advance(at(seconds))
+    add(counted, key, [HASH(name) for name in names], seconds)
     counted._check()
 
 
 def apart(run: bytes) -> list[bytes]:
     return [run[place : place + HASH_SIZE] for place in range(0, len(run), HASH_SIZE)]
+
+
+def add(counted: WindowMembers, key: str, some: Sequence[bytes], seconds: float) -> bytes:
+    return counted.add(counted.timeline.current(at(seconds)), key, some)
 
 
 def unknown(counted: WindowMembers, key: str, *names: str) -> list[str]:
@@ -69,7 +72,7 @@ def test_a_member_counts_once_however_often_it_is_seen() -> None:
     seen(counted, 0, "alice", "x", "y", "x")
     seen(counted, 1, "alice", "y")
     seen(counted, 100, "alice", "x", "z")
-    assert counted.sums.sum("alice") == 3
+    assert counted.sum("alice") == 3
     assert unknown(counted, "alice", "x", "y", "z", "new") == ["new"]
 
 
@@ -77,7 +80,7 @@ def test_keys_have_members_of_their_own() -> None:
     counted = members()
     seen(counted, 0, "alice", "x", "y")
     seen(counted, 0, "bob", "y")
-    assert (counted.sums.sum("alice"), counted.sums.sum("bob"), counted.sums.sum("carol")) == (
+    assert (counted.sum("alice"), counted.sum("bob"), counted.sum("carol")) == (
         2,
         1,
         0,
@@ -90,10 +93,10 @@ def test_people_who_write_to_each_other_are_counted_for_both() -> None:
     seen(counted, 0, "alice@a.example", "bob@b.example")
     assert unknown(counted, "bob@b.example", "alice@a.example") == ["alice@a.example"]
     seen(counted, 0, "bob@b.example", "alice@a.example")
-    assert (counted.sums.sum("alice@a.example"), counted.sums.sum("bob@b.example")) == (1, 1)
+    assert (counted.sum("alice@a.example"), counted.sum("bob@b.example")) == (1, 1)
     # and also when they do so in different buckets
     seen(counted, 60, "alice@a.example", "bob@b.example")
-    assert (counted.sums.sum("alice@a.example"), counted.sums.sum("bob@b.example")) == (1, 1)
+    assert (counted.sum("alice@a.example"), counted.sum("bob@b.example")) == (1, 1)
 
 
 def test_people_who_write_to_themselves_are_counted_each() -> None:
@@ -101,34 +104,34 @@ def test_people_who_write_to_themselves_are_counted_each() -> None:
     for minute, name in enumerate(("alice@a.example", "bob@b.example", "carol@c.example")):
         assert unknown(counted, name, name) == [name]
         seen(counted, 60 * minute, name, name)
-        assert counted.sums.sum(name) == 1
+        assert counted.sum(name) == 1
 
 
 def test_a_member_is_forgotten_one_window_after_it_was_last_seen() -> None:
     counted = members(3600)
     seen(counted, 0, "alice", "x", "y")
     seen(counted, 1800, "alice", "x")
-    counted.sums.advance(at(3609))
-    assert counted.sums.sum("alice") == 2
-    counted.sums.advance(at(3610))
-    assert counted.sums.sum("alice") == 1
+    counted.advance(at(3609))
+    assert counted.sum("alice") == 2
+    counted.advance(at(3610))
+    assert counted.sum("alice") == 1
     assert unknown(counted, "alice", "x", "y") == ["y"]
-    counted.sums.advance(at(1800 + 3609))
-    assert counted.sums.sum("alice") == 1
-    counted.sums.advance(at(1800 + 3610))
-    assert counted.sums.sum("alice") == 0
+    counted.advance(at(1800 + 3609))
+    assert counted.sum("alice") == 1
+    counted.advance(at(1800 + 3610))
+    assert counted.sum("alice") == 0
     assert unknown(counted, "alice", "x", "y") == ["x", "y"]
 
 
 def test_what_was_forgotten_and_comes_again_counts_while_the_old_is_not_tidied() -> None:
     counted = members(3600)
     seen(counted, 0, "alice", "x", "y")
-    counted.sums.advance(at(4000))
+    counted.advance(at(4000))
     seen(counted, 4000, "alice", "x")
-    assert counted.sums.sum("alice") == 1
-    while counted.tidy(1):
+    assert counted.sum("alice") == 1
+    while counted.tidy(at(4000), 1):
         counted._check()
-        assert counted.sums.sum("alice") == 1
+        assert counted.sum("alice") == 1
         assert unknown(counted, "alice", "x", "y") == ["y"]
 
 
@@ -137,18 +140,16 @@ def test_tidying_does_no_more_than_it_may_and_frees_all() -> None:
     for number in range(100):
         seen(counted, 0, f"key{number}", "x", "y")
     seen(counted, 0, "alice", *[f"r{number}" for number in range(100)])
-    assert counted.tidy(1000) == 0
-    counted.sums.advance(at(100))
-    assert counted.tidy(7) == 7
+    assert counted.tidy(at(0), 1000) == 0
+    assert counted.tidy(at(100), 7) == 7
     counted._check()
     done = 7
-    while step := counted.tidy(10):
+    while step := counted.tidy(at(100), 10):
         assert step <= 10
         counted._check()
         done += step
     assert done == 101  # the members of a key in one go
-    assert len(counted.sums) == 0
-    assert len(counted._runs) == 0
+    assert len(counted) == 0
     assert counted.weight == 0
 
 
@@ -157,17 +158,17 @@ def test_what_is_dropped_is_unknown_at_once_and_forgotten_in_slices() -> None:
     for second in (0, 1800):
         for key in ("alice", "bob"):
             seen(counted, second, key, "x", f"seen at {second}")
-    counted.sums.drop()
+    counted.drop()
     assert unknown(counted, "alice", "x", "seen at 0") == ["x", "seen at 0"]
     seen(counted, 1800, "alice", "x")
-    assert counted.sums.sum("alice") == 1
-    for _ in range(4):
-        assert counted.tidy(1) == 1
+    assert counted.sum("alice") == 1
+    for _ in range(2):
+        assert counted.tidy(at(1800), 1) == 1
         counted._check()
         assert unknown(counted, "alice", "x", "seen at 1800") == ["seen at 1800"]
         assert unknown(counted, "bob", "x") == ["x"]
-    assert counted.tidy(1) == 0
-    assert len(counted._runs) == 1
+    assert counted.tidy(at(1800), 1) == 0
+    assert len(counted) == 1
 
 
 # what was counted, and where
@@ -176,16 +177,16 @@ def test_what_is_dropped_is_unknown_at_once_and_forgotten_in_slices() -> None:
 def test_what_is_added_is_told_once_and_also_what_was_there_in_an_older_bucket() -> None:
     counted = members()
     x, y, z = HASH("x"), HASH("y"), HASH("z")
-    assert counted.add("alice", [x, y, x], at(0)) == (0, x + y)
-    assert counted.add("alice", [y, z], at(0)) == (0, z)
-    assert counted.add("alice", [x, y], at(0)) == (0, b"")
-    assert counted.add("alice", [], at(0)) == (0, b"")
-    counted.sums.advance(at(10))
-    assert counted.add("alice", [y, y, HASH("new"), x], at(10)) == (1, y + HASH("new") + x)
+    assert add(counted, "alice", [x, y, x], 0) == x + y
+    assert add(counted, "alice", [y, z], 0) == z
+    assert add(counted, "alice", [x, y], 0) == b""
+    assert add(counted, "alice", [], 0) == b""
+    counted.advance(at(10))
+    assert add(counted, "alice", [y, y, HASH("new"), x], 10) == y + HASH("new") + x
     counted._check()
     assert dict(counted.whereabouts("alice", [x, x, y, z, HASH("other")])) == {0: 1, 1: 2}
     assert dict(counted.whereabouts("bob", [x])) == {}
-    assert list(counted.buckets()) == [(0, {"alice": z}), (1, {"alice": y + HASH("new") + x})]
+    assert list(counted.members()) == [(0, {"alice": z}), (1, {"alice": y + HASH("new") + x})]
 
 
 def test_nothing_added_opens_nothing_for_the_key() -> None:
@@ -195,25 +196,17 @@ def test_nothing_added_opens_nothing_for_the_key() -> None:
     assert counted.weight == 0
 
 
-def test_what_a_bucket_has_of_a_key_can_be_forgotten() -> None:
+def test_a_key_can_be_forgotten() -> None:
     counted = members(3600)
-    seen(counted, 0, "alice", "u", "v", "w")
-    seen(counted, 100, "alice", "x", "y", "v")
-    seen(counted, 200, "alice", "z", "w")
+    for second, names in ((0, "uvw"), (100, "xyv"), (200, "zw")):
+        seen(counted, second, "alice", *names)
     seen(counted, 100, "bob", "x")
-    counted.forget(1, "alice")
-    counted._check()
-    assert unknown(counted, "alice", *"uvwxyz") == ["v", "x", "y"]
-    assert counted.sums.sum("alice") == 3
-    assert unknown(counted, "bob", "x") == []
-    # and also while something older has left and is not tidied
-    counted.sums.advance(at(3610))
-    counted.forget(2, "alice")
+    counted.forget("alice")
     counted._check()
     assert unknown(counted, "alice", *"uvwxyz") == list("uvwxyz")
-    counted.tidy(10)
-    counted._check()
-    assert list(dict(counted._runs.items())) == ["bob"]
+    assert counted.sum("alice") == 0
+    assert unknown(counted, "bob", "x") == []
+    assert list(counted.keys()) == ["bob"]
 
 
 @pytest.mark.parametrize("many", [1, 31, 32, 33, 34, 100, 1000])
@@ -221,17 +214,17 @@ def test_many_members_are_counted_as_few_are(many: int) -> None:
     counted = members(3600)
     names = [f"r{number}" for number in range(many)]
     seen(counted, 0, "alice", *names)
-    assert counted.sums.sum("alice") == many
+    assert counted.sum("alice") == many
     assert unknown(counted, "alice", *names, "new") == ["new"]
     # half of them again, with as many others, and each of them twice
     again = [*names[::2], *[f"s{number}" for number in range(many)]]
     seen(counted, 100, "alice", *again, *again)
-    assert counted.sums.sum("alice") == 2 * many
+    assert counted.sum("alice") == 2 * many
     here = {0: many - len(names[::2]), 1: many + len(names[::2])}
     everybody = [HASH(name) for name in {*names, *again}]
     expected = {number: some for number, some in here.items() if some}
     assert dict(counted.whereabouts("alice", everybody)) == expected
-    counted.sums.advance(at(3610))
+    counted.advance(at(3610))
     assert unknown(counted, "alice", *names) == names[1::2]
     # what has left is not taken for what is there, as long as it is not tidied
     assert unknown(counted, "alice", *names[1::2], *again) == names[1::2]
@@ -255,18 +248,17 @@ def test_a_member_is_not_found_across_the_edges_of_others(
     counted = members(288, Bounds(few=few, members=many, piece=2))
     counted.timeline._first = first
     for member, second in zip(present, sorted(seconds), strict=False):
-        counted.sums.advance(at(second))
-        number, added = counted.add("alice", [member], at(second))
-        assert added == member
+        counted.advance(at(second))
+        assert add(counted, "alice", [member], second) == member
         counted._check()
     absent = [member for member in MEMBERS if member not in present]
     assert list(counted.unknown("alice", MEMBERS)) == absent
     whereabouts = counted.whereabouts("alice", MEMBERS)
     assert sum(whereabouts.values()) == len(present)
-    assert set(whereabouts) == set(range(first, number + 1) if present else ())
-    counted.add("alice", MEMBERS, at(2))
+    assert set(whereabouts) == set(counted.timeline.open_numbers())
+    add(counted, "alice", MEMBERS, 2)
     counted._check()
-    assert counted.sums.sum("alice") == len(MEMBERS)
+    assert counted.sum("alice") == len(MEMBERS)
 
 
 def test_members_are_found_where_the_edges_look_like_them() -> None:
@@ -275,11 +267,11 @@ def test_members_are_found_where_the_edges_look_like_them() -> None:
     zeros, ones = bytes(8), b"\xff" * 8
     counted.timeline._first = 2**32 - 1
     for second, member in ((0, ones), (10, zeros), (20, zeros), (20, ones)):
-        counted.sums.advance(at(second))
-        assert counted.add("alice", [member], at(second))[1] == member
+        counted.advance(at(second))
+        assert add(counted, "alice", [member], second) == member
         assert list(counted.unknown("alice", [member])) == []
         counted._check()
-    assert counted.sums.sum("alice") == 2
+    assert counted.sum("alice") == 2
 
 
 def test_numbers_of_buckets_may_need_more_than_32_bits() -> None:
@@ -287,14 +279,14 @@ def test_numbers_of_buckets_may_need_more_than_32_bits() -> None:
     counted.timeline._first = 2**32 - 2
     for second in range(0, 50, 10):
         seen(counted, second, "alice", "always", f"at {second}")
-    found = {number: len(apart(run["alice"])) for number, run in counted.buckets()}
+    found = {number: len(apart(run["alice"])) for number, run in counted.members()}
     assert list(found.items()) == [(2**32 - 2 + n, 2 if n == 4 else 1) for n in range(5)]
-    counted.sums.advance(at(3630))
+    counted.advance(at(3630))
     assert unknown(counted, "alice", "always", "at 10", "at 20", "at 30") == ["at 10", "at 20"]
-    while counted.tidy(1):
+    while counted.tidy(at(3630), 1):
         counted._check()
         assert unknown(counted, "alice", "always", "at 20", "at 30", "at 40") == ["at 20"]
-    assert [number for number, _ in counted.buckets()] == [2**32 + 1, 2**32 + 2]
+    assert [number for number, _ in counted.members()] == [2**32 + 1, 2**32 + 2]
 
 
 def test_each_member_weighs_as_much_as_its_entry_and_each_key_a_little_more() -> None:
@@ -303,14 +295,11 @@ def test_each_member_weighs_as_much_as_its_entry_and_each_key_a_little_more() ->
     for names in ("", "u", "uv", "uvwxyz"):
         seen(counted, 0, "alice", *names)
         weights.append(counted.weight)
-    sums = counted.sums.weight
-    run = distinct_module._RUN
-    assert sums > 0
-    assert weights == [0, *[sums + run + 12 * members for members in (1, 2, 6)]]
-    # what moves weighs nothing more, but stands in the sums of two buckets
+    key = RUN + len("alice")
+    assert weights == [0, *[key + 12 * members for members in (1, 2, 6)]]
+    # what moves weighs nothing more
     seen(counted, 10, "alice", "u")
-    assert counted.weight - counted.sums.weight == run + 12 * 6
-    assert counted.sums.weight == sums * 3 // 2
+    assert counted.weight == key + 12 * 6
 
 
 # against a list of everything that ever happened
@@ -335,7 +324,7 @@ class MembersAgainstAList(RuleBasedStateMachine):
         self.advance()
 
     def advance(self) -> None:
-        self.counted.sums.advance(self.now)
+        self.counted.advance(self.now)
         self.past.advance(self.now)
 
     @rule(data=st.data())
@@ -353,8 +342,9 @@ class MembersAgainstAList(RuleBasedStateMachine):
     def add(self, key: str, some: list[bytes]) -> None:
         known = self.past.of(key)
         assert list(self.counted.unknown(key, some)) == [one for one in some if one not in known]
-        before = dict(self.counted.buckets())
-        number, added = self.counted.add(key, some, self.now)
+        before = dict(self.counted.members())
+        number = self.counted.timeline.current(self.now)
+        added = self.counted.add(number, key, some)
         had = apart(before.get(number, {}).get(key, b""))
         assert apart(added) == [one for one in dict.fromkeys(some) if one not in had]
         assert number == self.counted.timeline.open_numbers()[-1]
@@ -362,47 +352,41 @@ class MembersAgainstAList(RuleBasedStateMachine):
 
     @rule(at_most=st.integers(0, 4))
     def tidy(self, at_most: int) -> None:
-        assert self.counted.tidy(at_most) <= at_most
+        assert self.counted.tidy(self.now, at_most) <= at_most
 
-    @rule(choice=st.randoms(use_true_random=False))
-    def forget(self, choice: Random) -> None:
-        held = [
-            (n, key, run) for n, members in self.counted.buckets() for key, run in members.items()
-        ]
-        if held:
-            number, key, run = choice.choice(held)
-            self.counted.forget(number, key)
-            gone = {(key, member) for member in apart(run)}
-            self.past.records = [one for one in self.past.records if one[1:] not in gone]
+    @rule(key=st.sampled_from(NAMES))
+    def forget(self, key: str) -> None:
+        self.counted.forget(key)
+        self.past.records = [record for record in self.past.records if record[1] != key]
 
     @rule()
     def drop(self) -> None:
-        self.counted.sums.drop()
+        self.counted.drop()
         self.past.records.clear()
 
     @rule(first=st.sampled_from(FIRST_NUMBERS))
     def save_and_load(self, first: int) -> None:
         again = WindowMembers(self.past.window, self.bounds)
         again.timeline._first = first
-        for number, members in self.counted.buckets():
+        for number, members in self.counted.members():
             place = again.timeline.restore(self.counted.timeline.end(number), self.now)
             assert place is not None
             for key, run in members.items():
-                assert again.add_to(place, key, apart(run)) == run
-        again.sums.advance(self.now)
+                assert again.add(place, key, apart(run)) == run
+        again.advance(self.now)
         self.counted = again
 
     @invariant()
     def both_agree(self) -> None:
         counted, found = self.counted, {}
-        for number, members in counted.buckets():
+        for number, members in counted.members():
             for key, run in members.items():
                 where = counted.timeline.end(number), key
                 found.setdefault(where, set()).update(apart(run))
         assert found == self.past.members()
         for key in NAMES:
             known = set(self.past.of(key))
-            assert counted.sums.sum(key) == len(known)
+            assert counted.sum(key) == len(known)
             unknown = [one for one in HASHES if one not in known]
             assert list(counted.unknown(key, HASHES)) == unknown
             assert sum(counted.whereabouts(key, HASHES).values()) == len(known)

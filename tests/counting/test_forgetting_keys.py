@@ -81,6 +81,6 @@ def test_slices_are_all_keys() -> None:
     names = [f"key {number}" for number in range(2000)]
     for name in names:
         counter.commit(Claim(name, 1), now)
-    slices = list(counter.sums.slices(3))
+    slices = list(counter.usage.slices(3))
     assert max(map(len, slices)) == 3
     assert sorted(key for some in slices for key in some) == sorted(names)

@@ -1,18 +1,31 @@
 """Time in buckets, and sums in a sliding window."""
 
 import math
-from random import Random
+from collections import Counter
 
 import pytest
-from counting.moments import BEFORE, DAY, START, WINDOWS, Past, at, bucket, ends, forgotten, steps
+from counting.moments import (
+    BEFORE,
+    DAY,
+    FIRST_NUMBERS,
+    START,
+    WINDOWS,
+    Past,
+    at,
+    bucket,
+    ends,
+    forgotten,
+    steps,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from policyd.clock import WallTime
-from policyd.counting import window as window_module
-from policyd.counting.bounds import USUAL
-from policyd.counting.window import Timeline, WindowSums, bucket_width
+from policyd.counting.runs import ENTRY
+from policyd.counting.sums import WindowSums
+from policyd.counting.usage import RUN
+from policyd.counting.window import Timeline, bucket_width
 
 
 @settings(deadline=None, max_examples=400)
@@ -74,8 +87,9 @@ def test_a_bucket_leaves_at_its_end_plus_the_window(window: int, offset: float) 
     leaves = bucket(made, width) + width + window
     assert timeline.leaves(number) == leaves
     assert timeline.end(number) == bucket(made, width) + width
-    assert list(timeline.advance(WallTime(leaves - width / 4))) == []
-    assert list(timeline.advance(WallTime(leaves))) == [number]
+    timeline.advance(WallTime(leaves - width / 4))
+    assert timeline.first == number
+    timeline.advance(leaves)
     assert timeline.first == number + 1
 
 
@@ -162,7 +176,7 @@ def test_a_step_forward_of_more_than_the_window_forgets_and_counting_goes_on() -
         assert sums.sum("key") == 0
         sums.add(sums.timeline.current(now), "key", 3)
         assert sums.sum("key") == 3
-        sums.tidy(10)
+        sums.tidy(now, 10)
         sums._check()
         sums.advance(WallTime(now + 61))
 
@@ -170,154 +184,143 @@ def test_a_step_forward_of_more_than_the_window_forgets_and_counting_goes_on() -
 # tidying up
 
 
-def test_a_sum_is_exact_while_a_gone_bucket_is_taken_apart() -> None:
-    sums = WindowSums(600)
-    keys = [f"key{number}" for number in range(1000)]
-    for second in (0, 590):
-        sums.advance(at(second))
-        for key in keys:
-            sums.add(sums.timeline.current(at(second)), key, 1)
-    sums.advance(at(602))
-    assert len(sums) == 1000
-    for slices in range(1, 11):
-        assert {sums.sum(key) for key in keys} == {1}
-        assert sums.tidy(100) == 100
+def keys_counted(*seconds: float, many: int = 1000, window: float = 600) -> WindowSums:
+    """Return sums of so *many* keys, each counted at those *seconds*."""
+    sums = WindowSums(window)
+    for second in seconds:
+        for number in range(many):
+            sums.add(sums.timeline.current(at(second)), f"key{number}", 1)
+    return sums
+
+
+def test_a_sum_is_exact_while_what_has_left_is_looked_for() -> None:
+    sums = keys_counted(0, 590)
+    keys = list(sums.keys())
+    light = keys_counted(590).weight
+    for turn in range(10):
+        assert {sums.sum(key) for key in keys} == {2 if turn == 0 else 1}
+        assert sums.tidy(at(602), 100) == 100
         sums._check()
-        if slices == 5:
+        if turn == 4:
             sums.advance(at(1192))
             assert {sums.sum(key) for key in keys} == {0}
             sums._check()
-            sums.advance(at(602))
             break
-    while sums.tidy(77):
+    assert len(sums) == 1000
+    while sums.tidy(at(1192), 77):
         assert {sums.sum(key) for key in keys} == {0}
         sums._check()
+    # another walk, as this one began before all had left
+    while sums.tidy(at(1300), 77):
+        sums._check()
     assert len(sums) == 0
+    assert sums.weight == 0 < light
+
+
+def test_of_what_is_older_no_more_is_left_than_what_the_rest_began_from() -> None:
+    sums = keys_counted(*range(0, 300, 2), many=3)
+    while sums.tidy(at(600 + 200), 1):
+        sums._check()
+    assert [sums.sum(f"key{number}") for number in range(3)] == [50] * 3
+    assert sums.weight - keys_counted(*range(200, 300, 2), many=3).weight == 3 * ENTRY
 
 
 def test_tidying_does_no_more_than_it_may() -> None:
-    sums = WindowSums(1)
-    sums.advance(at(0))
-    for number in range(10):
-        sums.add(sums.timeline.current(at(0)), str(number), 1)
-    assert sums.tidy(100) == 0
-    sums.advance(at(5))
-    assert [sums.tidy(0), sums.tidy(4), sums.tidy(100), sums.tidy(100)] == [0, 4, 6, 0]
+    sums = keys_counted(0, many=10, window=1)
+    assert sums.tidy(at(0), 100) == 0
+    assert [sums.tidy(at(5), many) for many in (0, 4, 100, 100)] == [0, 4, 6, 0]
     assert len(sums) == 0
 
 
-def test_what_is_taken_back_leaves_nothing() -> None:
-    sums = WindowSums(60)
-    sums.advance(at(0))
-    number = sums.timeline.current(at(0))
-    sums.add(number, "key", 3)
-    sums.subtract(number, "key", 1)
-    assert sums.sum("key") == 2
-    sums.subtract(number, "key", 2)
-    assert sums.sum("key") == 0
+def test_keys_are_walked_through_now_and_then_when_anything_has_left() -> None:
+    sums = keys_counted(0, 10, 20, many=10)
+    walks = [second for second in range(20, 1200) if sums.tidy(at(second), 100)]
+    assert walks == [602, 640]
     assert len(sums) == 0
+
+
+def test_a_clock_that_is_stepped_back_does_not_put_off_the_next_walk() -> None:
+    sums = keys_counted(0, many=10)
+    assert sums.tidy(at(DAY), 100) == 10
+    sums.add(sums.timeline.current(at(-DAY)), "key", 1)
+    assert sums.tidy(at(602 - DAY), 100) == 1
+    assert len(sums) == 0
+
+
+def test_what_is_forgotten_leaves_nothing() -> None:
+    sums = keys_counted(0, 10, many=2)
+    sums.forget("key0")
+    sums.forget("nobody")
+    assert [sums.sum("key0"), sums.sum("key1"), len(sums)] == [0, 2, 1]
     sums._check()
+    sums.forget("key1")
+    assert sums.weight == 0
 
 
 def test_what_is_dropped_counts_no_more_and_is_forgotten_in_slices() -> None:
-    sums = WindowSums(600)
-    for second in (0, 300, 601.9):
-        sums.advance(at(second))
-        for key in ("a", "b", "c"):
-            sums.add(sums.timeline.current(at(second)), key, 2)
-    sums.advance(at(602))  # the first bucket is leaving already
+    sums = keys_counted(0, 300, 601.9, many=3)
+    sums.advance(at(602))  # the first bucket has left already
     sums.drop()
-    assert sums.sum("a") == 0
-    assert list(map(dict, (held for _, held in sums.buckets()))) == []
+    assert sums.sum("key0") == 0
+    assert sums.buckets() == {}
     sums._check()
     # and counting may go on meanwhile
-    sums.add(sums.timeline.current(at(602)), "a", 5)
-    for _ in range(3):
-        assert sums.tidy(3) == 3
-        assert (sums.sum("a"), sums.sum("b")) == (5, 0)
-        sums._check()
-    assert sums.tidy(3) == 0
+    sums.add(sums.timeline.current(at(602)), "key0", 5)
+    assert [sums.tidy(at(602), 2), sums.tidy(at(602), 2), sums.tidy(at(602), 2)] == [2, 1, 0]
+    assert (sums.sum("key0"), sums.sum("key1")) == (5, 0)
+    sums._check()
     assert len(sums) == 1
-
-
-def test_tidying_tells_what_it_forgot() -> None:
-    sums = WindowSums(60)
-    told: list[tuple[str, int]] = []
-    for second, key in ((0, "a"), (0, "b"), (30, "a"), (59, "c")):
-        sums.advance(at(second))
-        sums.add(sums.timeline.current(at(second)), key, second + 1)
-    sums.advance(at(100))
-    while sums.tidy(1, lambda key, amount: told.append((key, amount))):
-        assert sums.sum("c") == 60
-    # bucket by bucket, oldest first
-    assert sorted(told[:2]) == [("a", 1), ("b", 1)]
-    assert told[2:] == [("a", 31)]
 
 
 # how big it is
 
 
-def test_a_bucket_of_too_many_keys_is_split() -> None:
-    sums = WindowSums(3600, 10)
-    sums.advance(at(0))
-    for number in range(35):
-        sums.add(sums.current(at(0)), f"key{number % 30}", 1)
-        sums._check()
-    assert [len(held) for _, held in sums.buckets()] == [10, 10, 10, 5]
-    assert {sums.timeline.end(number) for number in sums.timeline.open_numbers()} == {at(10)}
-    assert [sums.sum("key0"), sums.sum("key29")] == [2, 1]
-    assert sums.held(0)["key0"] == 1
-    assert sums.held(3)["key0"] == 1
-    sums.advance(at(3609))
-    assert sums.sum("key0") == 2
-    # they leave together
-    sums.advance(at(3610))
-    assert sums.sum("key0") == 0
-
-
-def test_a_bucket_that_is_full_is_not_opened_again_and_again() -> None:
-    sums = WindowSums(3600, 1)
-    sums.advance(at(0))
-    sums.add(sums.current(at(0)), "a", 1)
-    assert [sums.current(at(0)), sums.current(at(1)), sums.current(at(2))] == [1, 1, 1]
-    assert sums.current(at(10)) == 2
-
-
-def test_no_bucket_is_so_big_that_it_would_be_felt() -> None:
-    assert USUAL.keys <= 50_000
-
-
-def test_the_weight_is_that_of_the_keys_in_buckets_and_in_all() -> None:
+def test_the_weight_is_that_of_the_keys_and_of_their_buckets() -> None:
     sums = WindowSums(3600)
     assert sums.weight == 0
-    entry = window_module._ENTRY
     weights = []
     for second, key in ((0, "key"), (1, "key"), (10, "key"), (10, "a longer key")):
-        sums.advance(at(second))
         sums.add(sums.timeline.current(at(second)), key, 10**6)
         weights.append(sums.weight)
-    one, long = entry + len("key"), entry + len("a longer key")
-    assert weights == [2 * one, 2 * one, 3 * one, 3 * one + 2 * long]
-    sums.subtract(1, "key", 10**6)
-    assert sums.weight == 2 * one + 2 * long
-    sums.advance(at(3610))
-    assert sums.weight == 2 * one + 2 * long
-    sums.tidy(1)
-    assert sums.weight == 2 * long
-    sums.drop()
-    sums.tidy(1)
-    assert sums.weight == 0
+    one, long = RUN + len("key") + ENTRY, RUN + len("a longer key") + ENTRY
+    assert weights == [one, one, one + ENTRY, one + ENTRY + long]
 
 
-def test_a_bucket_that_is_not_there_holds_nothing() -> None:
+def test_a_key_in_24_buckets_takes_little_more_than_in_one() -> None:
+    assert keys_counted(*range(24), many=1).weight < 1000
+
+
+def test_a_sum_may_be_larger_than_any_amount() -> None:
     sums = WindowSums(60)
-    sums.advance(at(0))
-    number = sums.timeline.current(at(0))
-    assert dict(sums.held(number)) == {}
-    sums.add(number, "key", 2)
-    assert dict(sums.held(number)) == {"key": 2}
-    sums.advance(at(100))
-    assert dict(sums.held(number)) == {}
+    for second in range(3):
+        for _ in range(2):
+            sums.add(sums.timeline.current(at(second)), "key", 2**61)
+    assert sums.sum("key") == 6 * 2**61
+    assert sums.parts("key") == [(0, 2**62), (1, 2**62), (2, 2**62)]
+    # and what is no size of anything does no harm
+    sums.add(sums.timeline.current(at(3)), "key", 2**70 + 5)
+    sums.add(sums.timeline.current(at(3)), "other", 2**70 + 5)
+    sums._check()
+
+
+def test_parts_and_sums_are_told_from_a_bucket_on() -> None:
+    sums = keys_counted(0, 4, 4, 8, many=1)
+    assert sums.parts("key0") == [(0, 1), (1, 2), (2, 1)]
+    assert [sums.sum_from("key0", number) for number in range(4)] == [4, 3, 1, 0]
+    assert sums.buckets() == {0: {"key0": 1}, 1: {"key0": 2}, 2: {"key0": 1}}
+    assert sums.last("key0") == 2
+    sums.advance(at(603))
+    assert sums.parts("key0") == [(1, 2), (2, 1)]
+    sums.advance(at(700))
+    assert [sums.parts("key0"), sums.last("key0"), sums.last("nobody")] == [[], None, None]
+
+
+def test_buckets_are_found_by_their_ends() -> None:
+    timeline = Timeline(600)
+    for second in (0, 4, 8):
+        timeline.current(at(second))
+    found = [timeline.number_after(at(second)) for second in (-5, 1.9, 2, 6, 9.9, 10, 99)]
+    assert found == [0, 0, 1, 2, 2, 3, 3]
 
 
 # other windows
@@ -394,8 +397,10 @@ def test_a_bucket_is_restored_with_its_end_unless_that_is_gone_or_yet_to_come(
     # and time goes on
     for number in dict.fromkeys(numbers):
         leaves = timeline.leaves(number)
-        assert number not in timeline.advance(WallTime(leaves - BEFORE))
-        assert number in timeline.advance(leaves)
+        timeline.advance(WallTime(leaves - BEFORE))
+        assert timeline.first <= number
+        timeline.advance(leaves)
+        assert timeline.first > number
 
 
 def test_a_bucket_that_ends_where_the_window_begins_has_left() -> None:
@@ -408,8 +413,10 @@ def test_what_is_restored_may_leave_before_the_present_bucket_ends() -> None:
     # it was counted in narrower buckets
     timeline = Timeline(3600)
     number = timeline.restore(at(7 - 3600), at(5))
-    assert list(timeline.advance(at(7 - BEFORE))) == []
-    assert list(timeline.advance(at(7))) == [number]
+    timeline.advance(at(7 - BEFORE))
+    assert timeline.first == number
+    timeline.advance(at(7))
+    assert timeline.first == number + 1
 
 
 def test_buckets_that_end_together_are_restored_as_one() -> None:
@@ -432,11 +439,10 @@ class TimelineAgainstAList(RuleBasedStateMachine):
         self.advance()
 
     def advance(self) -> None:
-        gone = self.timeline.advance(self.now)
+        self.timeline.advance(self.now)
         latest = ends(self.now, self.window)
         aged = {number: min(end, latest) for number, end in self.ends.items()}
         self.ends = {n: end for n, end in aged.items() if end > self.now - self.window}
-        assert list(gone) == [number for number in aged if number not in self.ends]
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
@@ -456,13 +462,6 @@ class TimelineAgainstAList(RuleBasedStateMachine):
             self.ends[self.opened] = end
             self.opened += 1
         assert self.timeline.current(self.now) == self.opened - 1
-
-    @precondition(lambda self: self.ends)
-    @rule()
-    def split(self) -> None:
-        self.ends[self.opened] = self.ends[self.opened - 1]
-        assert self.timeline.split() == self.opened
-        self.opened += 1
 
     @invariant()
     def both_agree(self) -> None:
@@ -486,10 +485,10 @@ KEYS = ["a", "b", "c"]
 
 
 class SumsAgainstAList(RuleBasedStateMachine):
-    @initialize(window=WINDOWS, most_keys=st.sampled_from([1, 2, 50_000]))
-    def begin(self, window: int, most_keys: int) -> None:
-        self.most_keys = most_keys
-        self.sums = WindowSums(window, most_keys)
+    @initialize(window=WINDOWS, first=st.sampled_from(FIRST_NUMBERS))
+    def begin(self, window: int, first: int) -> None:
+        self.sums = WindowSums(window)
+        self.sums.timeline._first = first
         self.past = Past(window)
         self.now = START
         self.advance()
@@ -511,22 +510,17 @@ class SumsAgainstAList(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), amount=st.integers(1, 10**6))
     def add(self, key: str, amount: int) -> None:
-        self.sums.add(self.sums.current(self.now), key, amount)
+        self.sums.add(self.sums.timeline.current(self.now), key, amount)
         self.past.count(self.now, key, amount)
 
-    @rule(choice=st.randoms(use_true_random=False))
-    def take_back(self, choice: Random) -> None:
-        held = [(n, key, amount) for n, held in self.sums.buckets() for key, amount in held.items()]
-        if held:
-            number, key, amount = choice.choice(held)
-            end = self.sums.timeline.end(number)
-            less = choice.randint(1, amount)
-            self.sums.subtract(number, key, less)
-            self.past.records.append((end, key, -less))
+    @rule(key=st.sampled_from(KEYS))
+    def forget(self, key: str) -> None:
+        self.sums.forget(key)
+        self.past.records = [record for record in self.past.records if record[1] != key]
 
     @rule(at_most=st.integers(0, 5))
     def tidy(self, at_most: int) -> None:
-        assert self.sums.tidy(at_most) <= at_most
+        assert self.sums.tidy(self.now, at_most) <= at_most
 
     @rule()
     def drop(self) -> None:
@@ -537,13 +531,17 @@ class SumsAgainstAList(RuleBasedStateMachine):
     def both_agree(self) -> None:
         for key in KEYS:
             assert self.sums.sum(key) == sum(self.past.of(key))
-        found: dict[tuple[float, str], int] = {}
-        for number, held in self.sums.buckets():
-            assert len(held) <= self.most_keys
-            for key, amount in held.items():
-                where = self.sums.timeline.end(number), key
-                found[where] = found.get(where, 0) + amount
+        found: Counter[tuple[float, str]] = Counter()
+        for number, held in self.sums.buckets().items():
+            end = self.sums.timeline.end(number)
+            found.update({(end, key): amount for key, amount in held.items()})
         assert found == self.past.sums()
+        for key in KEYS:
+            parts = self.sums.parts(key)
+            assert self.sums.last(key) == (parts[-1][0] if parts else None)
+            for number in self.sums.timeline.open_numbers():
+                later = sum(amount for bucket, amount in parts if bucket >= number)
+                assert self.sums.sum_from(key, number) == later
         self.sums._check()
 
 

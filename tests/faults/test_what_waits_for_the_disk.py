@@ -36,7 +36,7 @@ def entries(life: Life) -> int:
     return sum(
         len(counts)
         for _, counter in life.engine.counts.counters()
-        for _, counts in counter.sums.buckets()
+        for _, counts in counter.usage.buckets().items()
     )
 
 
@@ -92,7 +92,7 @@ def test_what_waits_is_at_most_once_more_what_is_counted(
     assert life.told()["state-problem"] == 0
     assert waiting(life) == 0
     held = {
-        name: sum(sum(counts.values()) for _, counts in counter.sums.buckets())
+        name: sum(sum(counts.values()) for _, counts in counter.usage.buckets().items())
         for name, counter in life.engine.counts.counters()
     }
     assert on_disk(life) == held

@@ -119,7 +119,9 @@ def usage(played: Desk) -> Usage:
         counter = played.engine.counts.counter(rule)
         figures = counter.figures(Claim(ALICE, 0), played.now.wall)
         assert figures.reserved == 0
-        assert sum(sum(held.values()) for _, held in counter.sums.buckets()) == figures.used
+        assert (
+            sum(sum(held.values()) for _, held in counter.usage.buckets().items()) == figures.used
+        )
         counts[rule.id] = figures.used
     return Usage(**counts)
 

@@ -1,4 +1,8 @@
-"""What to forget first of all that tells which messages are alike, when memory is short."""
+"""What to forget first when memory is short: what nobody has had a use for for the longest time.
+
+Senders can invent names without end. Forgetting makes us lenient, so whoever is near a limit is
+spared as long as there is anything else to forget.
+"""
 
 from collections.abc import Callable, Iterator
 from math import inf
@@ -16,7 +20,7 @@ class OldestFirst(Generic[PlaceT]):
 
     def __init__(self) -> None:
         self._places: Iterator[PlaceT] = iter(())
-        self._old = -inf  # what was prolonged no later is old
+        self._old = -inf  # what was last used no later is old
         self._spares = True
         self._found = True  # as if there had been a walk before
         self._oldest = inf
@@ -36,12 +40,12 @@ class OldestFirst(Generic[PlaceT]):
 
     @property
     def _mean(self) -> float:
-        """When those that the last walk left were prolonged; -inf if it left none."""
+        """When those that the last walk left were used; -inf if it left none."""
         # in floating point a mean can be less than all that it is of
         return max(self._sum / self._left, self._oldest) if self._left else -inf
 
     def may_go(self, last: float, *, near: bool) -> bool:
-        """Tell whether to forget what was prolonged *last* then, and is *near* a limit or not."""
+        """Tell whether to forget what was *last* used then, and is *near* a limit or not."""
         if last <= self._old and not (near and self._spares):
             self._found = True
             return True
