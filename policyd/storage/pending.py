@@ -23,7 +23,10 @@ class Pending:
         self._series: dict[str, _Pending] = {}
 
     def add(self, kept: Kept) -> None:
-        """Add the changes in *kept*. What it does not name is over."""
+        """Add the changes in *kept*, which stay as they are until the next call, and no longer.
+
+        A series that is not named is over.
+        """
         for name in [name for name in self._series if name not in kept]:
             del self._series[name]
         for name, series in kept.items():
@@ -62,8 +65,10 @@ class _Pending:
 
     def add(self, series: Series) -> None:
         buckets, self._buckets = self._buckets, {}
-        # of two that end together the first takes in the second: what is given is copied
-        given = ((end, entries.copy()) for end, entries in series.buckets)
+        given = series.buckets
+        if len({min(end, series.latest) for end, _ in given}) < len(given):
+            # of two that end together the first takes in the second
+            given = [Bucket(end, entries.copy()) for end, entries in given]
         for end, entries in (*buckets.items(), *given):
             if end > series.oldest:
                 self._put(min(end, series.latest), entries)

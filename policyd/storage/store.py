@@ -113,6 +113,7 @@ class Store:
     ) -> None:
         """Write the changes in *kept*, and *entries* of ledgers, durably.
 
+        The entries in *kept* are ours from then on: what comes later is added to them.
         For a *snapshot*, put the journal into the buckets. With *whole*, this is all that there is.
         Raise LostError if all that there is is needed; sqlite3.Error, OSError or CorruptError if
         nothing can be written for now: what was given is held, and goes out with what is given

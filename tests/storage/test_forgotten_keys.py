@@ -8,21 +8,23 @@ import pytest
 from storage.samples import NOW, found_in, kept_in, open_store
 
 from policyd.aup.series import Kept, Series
-from policyd.counting.counters import Bucket
+from policyd.counting.counters import Bucket, Entries
 from policyd.storage.rows import Rows
 from policyd.storage.store import Store
 from policyd.storage.writer import Writer
 
 
 def counted(**amounts: int) -> Kept:
-    sums = [Bucket(NOW, dict(amounts))] if amounts else []
-    members = [Bucket(NOW, {k: bytes([n]) * 8 for k, n in amounts.items()})] if amounts else []
-    far = NOW + 1e9
+    members = {key: bytes([number]) * 8 for key, number in amounts.items()}
     return {
-        "limit a": Series("sums", 0.0, far, sums),
-        "limit b": Series("members", 0.0, far, members),
-        "limit c": Series("sums", 0.0, far, sums),
+        "limit a": _series("sums", dict(amounts)),
+        "limit b": _series("members", members),
+        "limit c": _series("sums", dict(amounts)),
     }
+
+
+def _series(meaning: str, entries: Entries) -> Series:
+    return Series(meaning, 0.0, NOW + 1e9, [Bucket(NOW, entries)] if entries else [])
 
 
 def is_alice(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""What waits to be written: the sum of what was given, and nothing that was given is changed."""
+"""What waits to be written: the sum of what was given, which takes over what was given."""
 
 from math import inf
 
@@ -63,14 +63,22 @@ def test_a_series_that_is_not_named_is_over() -> None:
     assert waiting(pending) == {"a": ("messages", {}), "b": ("messages", {(60, "x"): 1})}
 
 
-def test_what_was_given_stays_as_it_is() -> None:
+def test_what_is_given_is_taken_over() -> None:
+    pending = Pending()
+    given = series((60, {"x": 1}), (90, {"x": 2}))
+    pending.add({"a": given})
+    waits = pending.series()["a"].buckets
+    assert [id(held.entries) for held in waits] == [id(one.entries) for one in given.buckets]
+
+
+def test_what_is_given_stays_as_it_is_until_the_next_call() -> None:
     """It is yet to be written: of two buckets that end together the first must not grow."""
     pending = Pending()
     given = {"a": series((60, {"x": 1}), (60, {"x": 2, "y": 4}), (90, {"x": 8}), latest=60)}
     before = repr(given)
     pending.add(given)
-    pending.add({"a": series((60, {"x": 16}))})
     assert repr(given) == before
+    pending.add({"a": series((60, {"x": 16}))})
     assert waiting(pending) == {"a": ("messages", {(60, "x"): 27, (60, "y"): 4})}
 
 

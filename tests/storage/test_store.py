@@ -69,6 +69,17 @@ def test_what_is_written_is_found(tmp_path: Path) -> None:
     assert kept_in(tmp_path) == flat(everything())
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_buckets_that_end_together_are_written_once(tmp_path: Path, snapshot: bool) -> None:
+    """The journal is written when what waits for the snapshot has been added up."""
+    with open_store(tmp_path) as store:
+        store.write({"a": series((60, {"x": 1}), (60, {"x": 2}), (90, {"x": 4}))}, NOW)
+        given = series((30, {"x": 8}), (60, {"x": 16}), (90, {"x": 32}), latest=60)
+        store.write({"a": given}, NOW, snapshot=snapshot)
+    amounts = kept_in(tmp_path)["a"][1].values()
+    assert sum(map(int, amounts)) == 63
+
+
 @pytest.mark.parametrize("snapshots", range(16))
 def test_it_adds_up_whatever_is_a_snapshot_and_whenever_it_starts(
     tmp_path: Path, snapshots: int
