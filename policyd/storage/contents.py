@@ -80,9 +80,10 @@ def write(database: sqlite3.Connection, contents: Contents) -> None:
 
 def parts(entries: Entries) -> Iterator[bytes]:
     """Yield *entries*, encoded, in parts of a size that does not keep others waiting."""
-    left: Iterator[tuple[str, Any]] = iter(entries.items())
-    while part := dict(islice(left, _CHUNK)):
-        yield encode(part)
+    keys: Iterator[str] = iter(entries)
+    values: Iterator[Any] = iter(entries.values())
+    for _ in range(0, len(entries), _CHUNK):
+        yield encode(tuple(islice(keys, _CHUNK)), tuple(islice(values, _CHUNK)))
 
 
 def transaction_text(state: TransactionState) -> str:

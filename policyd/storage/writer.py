@@ -3,7 +3,7 @@
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from policyd.aup.incident import Entry
 from policyd.aup.series import Forget, Kept, Series
@@ -83,10 +83,12 @@ class Writer:
             changed = []
             for serial, data in serials:
                 entries = decode(data)
-                left = {key: value for key, value in entries.items() if not is_over(key)}
+                left: dict[str, Any] = {
+                    key: value for key, value in entries.items() if not is_over(key)
+                }
                 if len(left) < len(entries):
                     # a row without entries stays until its bucket has left the window
-                    changed.append((serial, encode(left)))  # type: ignore[arg-type]
+                    changed.append((serial, encode(left.keys(), left.values())))
             for serial, data in changed:
                 self._rows.change(table, serial, entries=data)
 

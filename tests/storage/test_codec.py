@@ -3,21 +3,19 @@
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from policyd.counting.counters import Entries
-from policyd.storage.codec import CodecError, decode, encode
+from policyd.storage import codec
+from policyd.storage.codec import CodecError, decode
 
 # what is no UTF-8 in a request is a lone surrogate of these
-KEYS = st.text(
-    st.one_of(
-        st.characters(exclude_categories=["Cs"]),
-        st.integers(0xDC80, 0xDCFF).map(chr),
-    )
-)
+LETTERS = st.one_of(st.characters(exclude_categories=["Cs"]), st.integers(0xDC80, 0xDCFF).map(chr))
+KEYS = st.text(LETTERS)
 SUMS = st.dictionaries(KEYS, st.integers(1, 2**70), max_size=8)
 BYTES = st.dictionaries(
     KEYS,
@@ -26,23 +24,55 @@ BYTES = st.dictionaries(
     max_size=8,
 )
 ENTRIES = st.one_of(SUMS, BYTES)
+
+
+def encode(entries: Entries) -> bytes:
+    return codec.encode(entries.keys(), entries.values())
+
+
 SOME = (
     encode({"alice\n7": 3, "bob\udcff": 1}),
     encode({"alice\n7": b"12345678        ", "bob\udcff": b"x"}),
+    # in the form of version 2
+    encode({"alice\n7": 2**64, "bob\0": 1}),
+    encode({"alice\0007": b"12345678        ", "bob\udcff": b"x"}),
 )
 
 
 def framed(version: bytes, text: bytes, tail: bytes = b"", length: int | None = None) -> bytes:
-    """Return what says this, with the right checksum."""
-    rest = struct.pack("<I", len(text) if length is None else length) + zlib.compress(text + tail)
+    """Return what says this in the form of version 2, with the right checksum."""
+    return _checked(version, [len(text) if length is None else length], text + tail)
+
+
+def packed(
+    keys: bytes,
+    amounts: Sequence[int],
+    tail: bytes | None = None,
+    *,
+    count: int | None = None,
+    length: int | None = None,
+) -> bytes:
+    """Return what says this, with the right checksum; sums if there is no *tail*."""
+    sizes = [len(amounts) if count is None else count, len(keys) if length is None else length]
+    numbers = struct.pack(f"<{len(amounts)}Q", *amounts)
+    return _checked(b"pdS3" if tail is None else b"pdB3", sizes, keys + numbers + (tail or b""))
+
+
+def _checked(version: bytes, sizes: list[int], plain: bytes) -> bytes:
+    rest = struct.pack(f"<{len(sizes)}I", *sizes) + zlib.compress(plain)
     return version + struct.pack("<I", zlib.crc32(rest)) + rest
 
 
 @settings(deadline=None)
 @given(ENTRIES)
 @example({})
+@example({"": 1})
+@example({"": 1, "\n": 2})
+@example({"": b"\x00"})
 @example({"a\udcff\x00\n\u2028": 1, "": 10**30})
 @example({"a\udcff": b"\x00", "": b"{}"})
+# the bytes that these stand for are a letter
+@example({"\udcc3\udca9": 1, "\xe9": 2})
 def test_what_is_encoded_is_decoded(entries: Entries) -> None:
     again = decode(encode(entries))
     assert again == entries
@@ -50,11 +80,44 @@ def test_what_is_encoded_is_decoded(entries: Entries) -> None:
 
 
 def test_what_is_encoded_is_versioned_and_has_no_code_in_it() -> None:
-    sums, members = encode({"alice": 3}), encode({"alice": b"12345678"})
-    assert (sums[:4], members[:4]) == (b"pdS2", b"pdB2")
-    assert zlib.decompress(sums[12:]) == b'{"alice":3}'
-    assert zlib.decompress(members[12:]) == b'{"alice":8}12345678'
-    assert framed(b"pdS2", b'{"alice":3}')[:4] == sums[:4]
+    sums, members = encode({"alice": 3, "bob": 258}), encode({"alice": b"12345678"})
+    assert (sums[:4], members[:4]) == (b"pdS3", b"pdB3")
+    assert sums[8:16] == bytes([2, 0, 0, 0, 9, 0, 0, 0])
+    assert zlib.decompress(sums[16:]) == b"alice\0bob" + bytes([3, *[0] * 7, 2, 1, *[0] * 6])
+    assert zlib.decompress(members[16:]) == b"alice" + bytes([8, *[0] * 7]) + b"12345678"
+
+
+@pytest.mark.parametrize(
+    ("entries", "version", "plain"),
+    [
+        ({"a": 2**64}, b"pdS2", b'{"a":18446744073709551616}'),
+        ({"a\0b": 3, "c": 1}, b"pdS2", rb'{"a\u0000b":3,"c":1}'),
+        ({"\0": b"xy"}, b"pdB2", rb'{"\u0000":2}xy'),
+    ],
+)
+def test_what_does_not_fit_is_written_as_in_version_2(
+    entries: Entries, version: bytes, plain: bytes
+) -> None:
+    encoded = encode(entries)
+    assert encoded[:4] == version
+    assert zlib.decompress(encoded[12:]) == plain
+    assert decode(encoded) == entries
+
+
+def test_what_fits_is_not_written_as_in_version_2() -> None:
+    for entries in ({}, {"": 1}, {"a\udcff": 2**64 - 1}, {"a": 1, "": 1}):
+        assert encode(entries)[:4] == b"pdS3"
+
+
+def test_what_version_2_wrote_is_read() -> None:
+    assert decode(framed(b"pdS2", rb'{"alice\n7":3,"bob\udcff":1}')) == {
+        "alice\n7": 3,
+        "bob\udcff": 1,
+    }
+    assert decode(framed(b"pdB2", b'{"alice":8,"bob":1}', b"12345678x")) == {
+        "alice": b"12345678",
+        "bob": b"x",
+    }
 
 
 def accepted(data: bytes) -> object:
@@ -102,8 +165,67 @@ def test_a_wrong_length_of_the_keys_part_is_refused_also_with_the_right_checksum
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    ("keys", "amounts", "tail"),
+    [(b"a\0b", [1, 2], None), (b"a", [160], b" " * 160), (b"", [8], b"\x09" + bytes(7))],
+)
+def test_wrong_sizes_are_refused_also_with_the_right_checksum(
+    keys: bytes, amounts: list[int], tail: bytes | None
+) -> None:
+    assert accepted(packed(keys, amounts, tail)) is not None
+    right = len(amounts), len(keys)
+    numbers = [*range(200), *(1 << bit for bit in range(32)), 2**32 - 1]
+    wrong = [
+        (count, length)
+        for count, length in (
+            *((number, right[1]) for number in numbers),
+            *((right[0], number) for number in numbers),
+        )
+        if (count, length) != right
+        and accepted(packed(keys, amounts, tail, count=count, length=length)) is not None
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "amounts", "tail"),
+    [
+        # a key twice, with nothing for it, too many and too few of them
+        *((b"a\0a", [1, 1], None), (b"a\0a", [1, 1], b"xy"), (b"\0", [1, 1], None)),
+        *((b"a", [0], None), (b"a\0b", [1, 0], None), (b"a\0b", [1, 0], b"x")),
+        *((b"a\0b", [1], None), (b"a", [1, 2], None), (b"a", [], None), (b"\0", [], None)),
+        # no UTF-8, more or fewer bytes, and more than 64 bits tell of
+        *((b"\xff", [1], None), (b"a\xc3", [1], None), (b"\xc0\x80", [1], None)),
+        *((b"a", [1], b""), (b"a", [1], b"xy"), (b"a\0b", [2**64 - 1, 2], b"x")),
+    ],
+)
+def test_what_nobody_encodes_is_refused_also_with_the_right_checksum(
+    keys: bytes, amounts: list[int], tail: bytes | None
+) -> None:
+    assert accepted(packed(b"a\0b", [1, 1], None if tail is None else b"xy")) is not None
+    assert accepted(packed(keys, amounts, tail)) is None
+
+
+@pytest.mark.parametrize("more", [b"\0", bytes(8), b"x" * 16])
+def test_more_after_the_sums_is_refused(more: bytes) -> None:
+    numbers = struct.pack("<Q", 1)
+    assert accepted(_checked(b"pdS3", [1, 1], b"a" + numbers)) == {"a": 1}
+    assert accepted(_checked(b"pdS3", [1, 1], b"a" + numbers + more)) is None
+    assert accepted(_checked(b"pdS3", [1, 1], b"a" + numbers[:-1])) is None
+
+
 @settings(deadline=None)
-@given(st.binary(), st.sampled_from([b"", b"pdS2", b"pdB2"]))
+@given(st.binary(), st.binary(), st.lists(st.integers(0, 2**64 - 1), max_size=4))
+def test_whatever_is_accepted_is_what_is_encoded_of_it(
+    keys: bytes, tail: bytes, amounts: list[int]
+) -> None:
+    for data in (packed(keys, amounts), packed(keys, amounts, tail)):
+        entries = accepted(data)
+        assert entries is None or accepted(encode(entries)) == entries
+
+
+@settings(deadline=None)
+@given(st.binary(), st.sampled_from([b"", b"pdS2", b"pdB2", b"pdS3", b"pdB3"]))
 def test_anything_else_is_refused(data: bytes, version: bytes) -> None:
     assert accepted(version + data) is None
 
@@ -143,7 +265,7 @@ def test_sums_have_no_bytes() -> None:
     assert accepted(framed(b"pdS2", b'{"a":1}', b"x")) is None
 
 
-@pytest.mark.parametrize("version", [b"pd01", b"pdS1", b"pdS3", b"PDS2", b"\0\0\0\0"])
+@pytest.mark.parametrize("version", [b"pd01", b"pdS1", b"pdS4", b"PDS3", b"\0\0\0\0"])
 def test_another_version_is_refused_by_its_name(version: bytes) -> None:
     with pytest.raises(CodecError, match="is not known"):
         decode(version + SOME[0][4:])
