@@ -78,12 +78,13 @@ def write(database: sqlite3.Connection, contents: Contents) -> None:
                 rows.insert(table, **row)
 
 
-def parts(entries: Entries) -> Iterator[bytes]:
+def parts(entries: Entries, *, compressed: bool = True) -> Iterator[bytes]:
     """Yield *entries*, encoded, in parts of a size that does not keep others waiting."""
     keys: Iterator[str] = iter(entries)
     values: Iterator[Any] = iter(entries.values())
     for _ in range(0, len(entries), _CHUNK):
-        yield encode(tuple(islice(keys, _CHUNK)), tuple(islice(values, _CHUNK)))
+        some, theirs = tuple(islice(keys, _CHUNK)), tuple(islice(values, _CHUNK))
+        yield encode(some, theirs, compressed=compressed)
 
 
 def transaction_text(state: TransactionState) -> str:

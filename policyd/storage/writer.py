@@ -15,6 +15,9 @@ from policyd.storage.rows import Rows
 _DELETED_AT_ONCE: Final = 500
 """Rows; the others wait for the next time."""
 
+_COMPRESSED: Final = ("buckets",)
+"""What is in the journal is gone within the minute; that is not worth the time."""
+
 
 class Writer:
     """The open *database*.
@@ -88,7 +91,8 @@ class Writer:
                 }
                 if len(left) < len(entries):
                     # a row without entries stays until its bucket has left the window
-                    changed.append((serial, encode(left.keys(), left.values())))
+                    part = encode(left.keys(), left.values(), compressed=table in _COMPRESSED)
+                    changed.append((serial, part))
             for serial, data in changed:
                 self._rows.change(table, serial, entries=data)
 
@@ -178,7 +182,7 @@ class Writer:
     def _insert(self, table: str, name: str, series: Series) -> None:
         number, _ = self._series[name]
         for end, entries in series.buckets:
-            for part in parts(entries):
+            for part in parts(entries, compressed=table in _COMPRESSED):
                 serial = self._rows.insert(table, series=number, end=end, entries=part)
                 if table == "buckets":
                     self.newest = serial

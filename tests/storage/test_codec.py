@@ -26,13 +26,14 @@ BYTES = st.dictionaries(
 ENTRIES = st.one_of(SUMS, BYTES)
 
 
-def encode(entries: Entries) -> bytes:
-    return codec.encode(entries.keys(), entries.values())
+def encode(entries: Entries, *, compressed: bool = True) -> bytes:
+    return codec.encode(entries.keys(), entries.values(), compressed=compressed)
 
 
 SOME = (
     encode({"alice\n7": 3, "bob\udcff": 1}),
     encode({"alice\n7": b"12345678        ", "bob\udcff": b"x"}),
+    encode({"alice\n7": 3, "bob\udcff": 1}, compressed=False),
     # in the form of version 2
     encode({"alice\n7": 2**64, "bob\0": 1}),
     encode({"alice\0007": b"12345678        ", "bob\udcff": b"x"}),
@@ -64,17 +65,17 @@ def _checked(version: bytes, sizes: list[int], plain: bytes) -> bytes:
 
 
 @settings(deadline=None)
-@given(ENTRIES)
-@example({})
-@example({"": 1})
-@example({"": 1, "\n": 2})
-@example({"": b"\x00"})
-@example({"a\udcff\x00\n\u2028": 1, "": 10**30})
-@example({"a\udcff": b"\x00", "": b"{}"})
+@given(ENTRIES, st.booleans())
+@example({}, True)
+@example({"": 1}, True)
+@example({"": 1, "\n": 2}, True)
+@example({"": b"\x00"}, True)
+@example({"a\udcff\x00\n\u2028": 1, "": 10**30}, True)
+@example({"a\udcff": b"\x00", "": b"{}"}, True)
 # the bytes that these stand for are a letter
-@example({"\udcc3\udca9": 1, "\xe9": 2})
-def test_what_is_encoded_is_decoded(entries: Entries) -> None:
-    again = decode(encode(entries))
+@example({"\udcc3\udca9": 1, "\xe9": 2}, True)
+def test_what_is_encoded_is_decoded(entries: Entries, compressed: bool) -> None:
+    again = decode(encode(entries, compressed=compressed))
     assert again == entries
     assert list(again) == list(entries)
 
@@ -118,6 +119,12 @@ def test_what_version_2_wrote_is_read() -> None:
         "alice": b"12345678",
         "bob": b"x",
     }
+
+
+def test_what_is_not_compressed_stands_there_as_it_is() -> None:
+    entries = {"alice": 3, "bob": 1}
+    assert b"alice\0bob" in encode(entries, compressed=False)
+    assert b"alice" * 100 not in encode({"alice" * 100: 3})
 
 
 def accepted(data: bytes) -> object:

@@ -104,6 +104,13 @@ def test_entries_are_encoded_in_parts(count: int, sizes: list[int]) -> None:
     assert [item for part in decoded for item in part.items()] == list(entries.items())
 
 
+def test_parts_are_compressed_or_not() -> None:
+    entries = {f"{number}@local.example": 1 for number in range(100)}
+    ((small,), (large,)) = (parts(entries, compressed=compressed) for compressed in (True, False))
+    assert decode(small) == decode(large) == entries
+    assert len(small) < len("@local.example") * len(entries) < len(large)
+
+
 def test_a_transaction_is_told_in_ascii_and_back() -> None:
     text = transaction_text(TRANSACTION)
     assert text.isascii()

@@ -51,6 +51,22 @@ def test_what_is_in_the_journal_is_kept(path: Path, writer: Writer) -> None:
     assert (count(path, "journal"), count(path, "buckets")) == (2, 0)
 
 
+def test_only_what_stays_is_compressed(path: Path, writer: Writer) -> None:
+    """Also when it is changed."""
+    counted = {"a": series((60, {f"{number}@local.example": 1 for number in range(100)}))}
+    writer.journal(counted)
+    writer.snapshot(counted, counted)
+    writer.journal(counted)
+    for left in (100, 99):
+        sizes = {}
+        for table in ("buckets", "journal"):
+            with closing(connect(path)) as database:
+                ((sizes[table],),) = database.execute(f"SELECT length(entries) FROM {table}")
+        assert sizes["buckets"] < len("@local.example") * left < sizes["journal"]
+        writer.forget({"a": lambda key: key.startswith("7@")})
+    assert len(found(path)["a"][1]) == 99
+
+
 def test_a_snapshot_empties_the_journal(path: Path, writer: Writer) -> None:
     writer.journal(ONE)
     writer.snapshot({"a": series()}, ONE)
