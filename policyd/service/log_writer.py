@@ -14,6 +14,12 @@ from typing import Final
 
 _MOST_WAITING: Final = 10_000
 
+_AT_ONCE: Final = 100
+"""Lines that are written together, at most."""
+
+_PAUSE: Final = 0.01
+"""Seconds in which lines gather: a thread that wakes for each one takes turns from who answers."""
+
 
 class Priority(IntEnum):
     """Syslog's priorities, as far as they are used (sd-daemon(3))."""
@@ -69,15 +75,25 @@ class LogWriter:
         self._queue.put(text.encode("ascii", "backslashreplace"))
 
     def _run(self) -> None:
-        while (line := self._queue.get()) is not None:
-            rest = memoryview(line)
-            while rest:
-                try:
-                    rest = rest[os.write(self._descriptor, rest) :]
-                except BlockingIOError:
-                    time.sleep(0.01)
-                except OSError:
-                    break  # the reader is gone; there is nobody to tell
+        is_open = True
+        while is_open:
+            lines = [self._queue.get()]
+            while len(lines) < _AT_ONCE and not self._queue.empty():
+                lines.append(self._queue.get())
+            self._write_out(b"".join(filter(None, lines)))
+            is_open = None not in lines
+            if is_open and self._queue.empty():
+                time.sleep(_PAUSE)
+
+    def _write_out(self, lines: bytes) -> None:
+        rest = memoryview(lines)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:
+                break  # the reader is gone; there is nobody to tell
 
 
 def _is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:

@@ -151,6 +151,28 @@ def test_lines_come_in_order_and_while_it_is_open(pipe: Pipe) -> None:
     writer.close()
 
 
+def test_lines_that_wait_are_written_together(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    write = os.write
+
+    def noted(descriptor: int, data: memoryview) -> int:
+        written.append(bytes(data))
+        return write(descriptor, data)
+
+    pipe.fill()
+    monkeypatch.setattr(os, "write", noted)
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    writer.write(Priority.INFO, "the one that is stuck")
+    deadline = time.monotonic() + PATIENCE
+    while not written and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for number in range(150):
+        writer.write(Priority.INFO, f"line {number}")
+    pipe.read(151)
+    writer.close()
+    assert [data.count(b"\n") for data in written] == [1, 100, 50]
+
+
 def test_a_line_longer_than_the_pipe_is_written_whole(pipe: Pipe) -> None:
     fcntl.fcntl(pipe.writer, fcntl.F_SETFL, os.O_NONBLOCK)
     writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
