@@ -1,6 +1,8 @@
 """Measure everything, or what is named, and write it to bench/results.
 
-python -m bench [--quick] [--only growth,refusing] [--peers] [--policyd PATH]
+python -m bench [--quick] [--only growth,refusing] [--peers] [--policyd PATH] [--core compiled]
+
+Beside a policyd with a compiled core the one here, which is plain Python, is measured as well.
 """
 
 import argparse
@@ -43,7 +45,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a couple of minutes; rough figures")
     parser.add_argument("--only", metavar="NAMES", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--peers", action="store_true", help="beside postfwd, policyd-rate-limit")
-    parser.add_argument("--policyd", metavar="PATH", help="another checkout's bin/policyd")
+    parser.add_argument("--policyd", metavar="PATH", help="another bin/policyd to measure")
+    parser.add_argument("--core", choices=("compiled", "python"), help="refuse to measure another")
     parser.add_argument("--results", type=Path, metavar="DIRECTORY")
     args = parser.parse_args()
     results = args.results or (RESULTS / "quick" if args.quick else RESULTS)
@@ -57,9 +60,15 @@ def main() -> None:
     if args.peers:
         peers.unpack()
     scale = context.QUICK if args.quick else context.WHOLE
-    with Subjects([args.policyd] if args.policyd else ()) as make:
-        found["machine"] = described(make.python)
-        bench = Bench(make, scale, args.peers)
+    with Subjects([args.policyd] if args.policyd else ()) as make, Subjects() as here:
+        found["machine"] = described(make)
+        core, command = found["machine"]["core"], " ".join(make.policyd_command)
+        if args.core not in {None, core}:
+            parser.error(f"the core that {command} runs is {core}, not {args.core}")
+        is_compiled = core == "compiled"
+        if is_compiled and described(here)["core"] != "python":
+            parser.error("what is to be measured beside it as not compiled is compiled, too")
+        bench = Bench(make, scale, args.peers, here if is_compiled else None)
         for name, run in PARTS.items():
             if name not in chosen:
                 continue

@@ -8,6 +8,7 @@ from bench.measure import Sample
 from bench.subjects import Subject, Subjects
 
 Figures = dict[str, Any]
+NOT_COMPILED = "policyd, not compiled"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Bench:
     make: Subjects
     scale: Scale
     peers: bool = False
+    plain: Subjects | None = None
+    """Makes a policyd that is not compiled, where what is measured is."""
     _filled: dict[int, Subject] = field(default_factory=dict)
     _serial: int = 0
 
@@ -70,6 +73,10 @@ class Bench:
         subject = self.filled(accounts)
         del self._filled[accounts]
         return subject
+
+    def not_compiled(self, policy: dict[str, Any]) -> dict[str, Subject]:
+        """Return the daemon to be beside a compiled one, by its name; none beside another."""
+        return {NOT_COMPILED: self.plain.policyd(policy, NOT_COMPILED)} if self.plain else {}
 
     def ask(self, subject: Subject, **options: float | str | bool) -> Sample:
         """Let *subject* be asked a sample's worth, of messages that were never seen before."""

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import plot
-from bench.bars import accounts_of, bars
+from bench.bars import accounts_of, bars, usual
+from bench.context import NOT_COMPILED
 from bench.measure import middle, ratio
 
 Found = dict[str, Any]
-PLAIN = ("noop", "responder", "postfwd", "policyd-rate-limit")
+CURVES = (NOT_COMPILED, "noop", "responder")
+"""Those with a curve of their own, beside ours by accounts."""
 
 
 def write(found: Found, directory: Path) -> None:
@@ -55,11 +57,12 @@ def _growth(growth: Found) -> Iterator[str]:
     yield "![CPU over accounts](cpu-by-accounts.svg)"
     yield "![CPU over connections](cpu-by-connections.svg)"
     yield ""
+    titles = _titles(growth)
     head = "connections, server, CPU us, beside the no-op, requests/s, p50 us, p99 us, max us"
     rows = [
         (
             connections,
-            f"policyd, {int(name):,} accounts" if name.isdigit() else name,
+            titles[name],
             f"{middle(taken):.1f}",
             f"{ratio(taken, samples['noop']):.2f}",
             f"{middle(taken, 'per_second'):,.0f}",
@@ -69,6 +72,16 @@ def _growth(growth: Found) -> Iterator[str]:
         for name, taken in samples.items()
     ]
     yield from _table(head.split(", "), rows)
+
+
+def _titles(growth: Found) -> dict[str, str]:
+    """Return what the servers are called that were measured."""
+    names = {name: name for samples in growth.values() for name in samples}
+    numbers = accounts_of(names)
+    names |= {str(number): f"policyd, {number:,} accounts" for number in numbers}
+    if NOT_COMPILED in names:
+        names[NOT_COMPILED] = f"{NOT_COMPILED}, {usual(numbers):,} accounts"
+    return names
 
 
 def _samples(title: str, head: str, figures: Sequence[str], samples: Found) -> Iterator[str]:
@@ -159,11 +172,12 @@ def _draw(found: Found, directory: Path) -> None:
             if connections in {"10", "100"}:
                 flat = [(number, noop) for number in numbers]
                 by_accounts[f"no-op, {connections} connections"] = flat
-        for name in (*map(str, accounts_of(next(iter(growth.values())))), *PLAIN[:2]):
-            title = f"policyd, {int(name):,} accounts" if name.isdigit() else name
-            by_connections[title] = [
-                (int(connections), middle(samples[name])) for connections, samples in growth.items()
-            ]
+        for name, title in _titles(growth).items():
+            if name.isdigit() or name in CURVES:
+                by_connections[title] = [
+                    (int(connections), middle(samples[name]))
+                    for connections, samples in growth.items()
+                ]
         path = directory / "cpu-by-accounts.svg"
         plot.draw(path, "CPU per request over accounts", ("accounts", us), by_accounts)
         path = directory / "cpu-by-connections.svg"

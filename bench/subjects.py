@@ -154,7 +154,8 @@ class Subjects:
     def __init__(self, policyd: Sequence[str] = (), python: str = "") -> None:
         self.policyd_command = [*policyd] or [sys.executable, "-m", "policyd"]
         beside = Path(self.policyd_command[0]).with_name("python")
-        self.python = python or (str(beside) if policyd and beside.exists() else sys.executable)
+        found = str(beside.absolute()) if policyd and beside.exists() else sys.executable
+        self.python = python or found
         self._leave = contextlib.ExitStack()
 
     def __enter__(self) -> Self:

@@ -1,11 +1,13 @@
 """CPU per request and latency as accounts and connections grow, beside the responders and peers.
 
-All that is compared is asked in turns in one run; the daemon has the shipped rules, enforcing.
+All that is compared is asked in turns in one run; the daemon has the shipped rules, enforcing. One
+that is not compiled is beside one that is.
 """
 
 from functools import partial
 
-from bench import measure, peers
+from bench import measure, peers, rules
+from bench.bars import usual
 from bench.context import Bench, Figures
 from bench.measure import Sample
 from bench.subjects import Subject
@@ -20,14 +22,22 @@ def run(bench: Bench) -> Figures:
     """Return the samples, by connections and subject."""
     scale = bench.scale
     ours = {accounts: bench.filled(accounts) for accounts in scale.accounts}
+    about = usual(scale.accounts)
+    beside = bench.not_compiled(rules.shipped())
     plain = {"noop": bench.make.noop(), "responder": bench.make.responder()}
     others = {one.name: one for one in peers.available(bench.make)} if bench.peers else {}
     figures: Figures = {}
-    with bench.make.running(*plain.values(), *others.values()):
+    with bench.make.running(*beside.values(), *plain.values(), *others.values()):
+        for subject in beside.values():
+            measure.filled(subject, about)
         for connections in scale.connections:
             takers = {
                 str(accounts): partial(_ours, bench, subject, connections, accounts)
                 for accounts, subject in ours.items()
+            }
+            takers |= {
+                name: partial(_ours, bench, subject, connections, about)
+                for name, subject in beside.items()
             }
             takers |= {
                 name: partial(_plain, bench, subject, connections)

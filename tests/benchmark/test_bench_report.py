@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 from bench import plot, report
 from bench.bars import at_most, bars
+from bench.context import NOT_COMPILED
 from bench.measure import middle, ratio
 
 
@@ -35,6 +36,35 @@ def test_each_bar_says_whether_it_is_met() -> None:
     assert [bar.passed for bar in bars({"growth": growth(13.0)})] == [True] * 6
     # five times less than postfwd, four times the no-op, and no more for more accounts
     assert [bar.passed for bar in bars({"growth": growth(40.0)})] == [False, False, True] * 2
+
+
+def test_what_is_not_compiled_has_bars_of_its_own() -> None:
+    found = growth(40.0)
+    for by_name in found.values():
+        by_name[NOT_COMPILED] = samples(13.0, 13.0, 13.0)
+    # beside the no-op and postfwd each, the compiled one first; then more accounts beside fewer
+    assert [bar.passed for bar in bars({"growth": found})] == [False, False, True, True, True] * 2
+    named = [bar.what for bar in bars({"growth": found}) if "not compiled" in bar.what]
+    assert named[0] == (
+        "CPU per request, 10 connections, 100,000 accounts, not compiled, "
+        "beside the no-op on Twisted"
+    )
+    assert len(named) == 4
+
+
+def test_a_report_says_which_policyd_is_which(tmp_path: Path) -> None:
+    found = growth(13.0)
+    found["10"][NOT_COMPILED] = samples(30.0, 30.0, 30.0)
+    for connections in ("1", "100"):
+        found[connections] = found["10"]
+    machine = {"core": "compiled"}
+    report.write({"machine": machine, "growth": found}, tmp_path)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "\ncore: compiled\n" in text
+    assert "| 10 | policyd, not compiled, 100,000 accounts | 30.0 | 3.00 |" in text
+    curves = (tmp_path / "cpu-by-connections.svg").read_text(encoding="utf-8")
+    assert "policyd, not compiled, 100,000 accounts" in curves
+    assert "postfwd" not in curves
 
 
 def test_a_report_has_bars_and_curves(tmp_path: Path) -> None:
