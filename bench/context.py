@@ -34,7 +34,7 @@ WHOLE = Scale(
     requests=20_000,
     million=1_000_000,
     seconds=6.0,
-    messages=1_000,
+    messages=600,
 )
 QUICK = Scale(
     accounts=(1_000, 10_000),

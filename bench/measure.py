@@ -3,8 +3,10 @@
 import json
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from math import inf, sqrt
+from typing import Any, NamedTuple
 
 from bench.building import load
 from bench.subjects import Subject, core
@@ -48,13 +50,28 @@ def filled(subject: Subject, accounts: int) -> None:
     )
 
 
-def in_turns(rounds: int, takers: Mapping[str, Callable[[int], Sample]]) -> dict[str, list[Sample]]:
-    """Call each of *takers* with the number of the round, one after the other, in every round."""
+def in_turns(
+    rounds: int, takers: Mapping[str, Callable[[int], Sample]], at_most: float = inf
+) -> dict[str, list[Sample]]:
+    """Call each of *takers* with the number of the round, one after the other, in every round.
+
+    Each round begins with another of them, and every other one goes backwards: nobody is always
+    first, or always after the same one. None begins after *at_most* seconds.
+    """
     taken: dict[str, list[Sample]] = {name: [] for name in takers}
+    end = time.monotonic() + at_most
     for number in range(rounds):
-        for name, take in takers.items():
-            taken[name].append(take(number))
+        for name in _order(list(takers), number):
+            taken[name].append(takers[name](number))
+        if time.monotonic() > end:
+            break
     return taken
+
+
+def _order(names: list[str], number: int) -> list[str]:
+    first = number // 2 % len(names)
+    names = names[first:] + names[:first]
+    return names[::-1] if number % 2 else names
 
 
 def middle(samples: Iterable[Sample], figure: str = "cpu_us") -> float:
@@ -64,6 +81,25 @@ def middle(samples: Iterable[Sample], figure: str = "cpu_us") -> float:
 
 def ratio(these: Iterable[Sample], those: Iterable[Sample], figure: str = "cpu_us") -> float:
     """Return the median of how many times a *figure* of *these* is that of *those* beside it."""
-    return statistics.median(
-        one[figure] / other[figure] for one, other in zip(these, those, strict=True)
-    )
+    return statistics.median(_ratios(these, those, figure))
+
+
+class Spread(NamedTuple):
+    """The median, the quartiles, and what the median may be off by (95 of 100 times it is less)."""
+
+    low: float
+    middle: float
+    high: float
+    off: float
+
+
+def spread(these: Iterable[Sample], those: Iterable[Sample], figure: str = "cpu_us") -> Spread:
+    """Return how many times a *figure* of *these* is that of *those* beside it."""
+    ratios = _ratios(these, those, figure)
+    low, middle, high = statistics.quantiles(ratios, method="inclusive")
+    # as the notches of box plots have it: McGill, Tukey and Larsen, 1978
+    return Spread(low, middle, high, 1.57 * (high - low) / sqrt(len(ratios)))
+
+
+def _ratios(these: Iterable[Sample], those: Iterable[Sample], figure: str) -> list[float]:
+    return [one[figure] / other[figure] for one, other in zip(these, those, strict=True)]
