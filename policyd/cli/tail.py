@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "policyd tail -f --account alice@mail.example",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with those to come")
-    parser.add_argument("--account", help="only what is about this account, as the log writes it")
+    parser.add_argument("--account", help="only what is about this account")
     parser.add_argument("-n", "--number", metavar="N", help="how many (default: 20)")
     parser.set_defaults(run=_tail)
 

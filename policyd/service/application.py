@@ -55,6 +55,7 @@ from policyd.service.systemd import (
     Notifier,
     inherited_sockets,
 )
+from policyd.service.tailing import Tailing
 from policyd.service.walking import Walks
 from policyd.service.wiring_counts import Listening, WiringCommand
 from policyd.storage.files import StateInUseError
@@ -198,7 +199,7 @@ class _Daemon:
             **Showing(engine, walks, now).commands,
             **Controlling(sources, audit, walks, now).commands,
             **Reporting(engine, walks, now).commands,
-            **self._log.recent.commands,
+            **Tailing(self._log.recent, engine).commands,
             **self._wiring().commands,
         }
 

@@ -10,15 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from policyd.service.admin_request import Answer, Code, Command, CommandError, Request
-
 MOST_KEPT: Final = 1000
 """Events that are remembered."""
 
 MOST_WAITING: Final = 1000
 """Events that wait for one who follows."""
-
-_USUAL: Final = 20
 
 
 class Logged(NamedTuple):
@@ -57,15 +53,9 @@ class LogRing:
         found = [one for one in self._kept if one.is_about(name)]
         return found[-number:]
 
-    @property
-    def commands(self) -> Mapping[str, Command]:
-        """The command that shows them."""
-        return {"tail": Command(self._tail, takes=("account", "number"), flags=("follow",))}
-
-    def _tail(self, request: Request) -> Answer:
-        found = self.last(_number(request["number"]), request["account"])
-        follower = Follower(self._followers, request["account"]) if request.has("follow") else None
-        return Answer({}, "events", (one.told() for one in found), follower)
+    def follower(self, name: str) -> "Follower":
+        """Return one who follows what is about *name*."""
+        return Follower(self._followers, name)
 
 
 class Follower:
@@ -110,11 +100,3 @@ class Follower:
 
 def _nobody() -> None:
     """Wake nobody."""
-
-
-def _number(text: str) -> int:
-    if not text:
-        return _USUAL
-    if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) <= MOST_KEPT:
-        return max(int(text), 1)
-    raise CommandError(Code.USAGE, f"number is from 1 to {MOST_KEPT}")

@@ -24,7 +24,7 @@ RULES = """\
 version: 1
 mode: enforce
 local: {domain_files: [local-domains]}
-accounts: {default_domain: local.example}
+accounts: {default_domain: local.example, strip_extension: "+"}
 limits:
   - {id: few, per: [account], count: recipients, recipients: external, max: 3, window: 1h,
      strike: true, text: "Enough; {used} of {max}; incident {incident}"}
@@ -428,13 +428,18 @@ def test_tail(running: Running, run: Run) -> None:
     assert run("tail -n 1").out.splitlines() == lines[-1:]
     about = run(f"tail --account {ALICE}").out.splitlines()
     assert about == [line for line in lines if ALICE in line and "account=" in line]
+    assert about
+    # a login is whose it is for the rules
+    for name in ("alice", "Alice", "alice+list@LOCAL.example."):
+        assert run(f"tail --account {name}").out.splitlines() == about
+    assert run("tail --account bob").out == ""
     assert run("tail -n x").code == 2
     assert [one["level"] for one in told(run, "tail -n 2")["events"]] == ["notice", "notice"]
 
 
 def test_following(running: Running) -> None:
     process = start(running)
-    command = [sys.executable, "-m", "policyd", "tail", "-f", "--account", ALICE, "--json"]
+    command = [sys.executable, "-m", "policyd", "tail", "-f", "--account", "alice", "--json"]
     with subprocess.Popen(
         command,
         env=os.environ | {"POLICYD_ADMIN": str(running.admin)},
