@@ -7,6 +7,7 @@ from policyd.doctor.asking import USUAL_SERVICE, Asking
 from policyd.doctor.endpoint import as_postfix_writes
 from policyd.doctor.fault import Place
 from policyd.doctor.lists import Cure, Relisted, option, setting
+from policyd.doctor.options import better_options
 from policyd.doctor.postfix import Listener
 from policyd.doctor.restrictions import ASK, END, RECIPIENT, Ask, parsed_ask
 
@@ -23,9 +24,9 @@ def at_rcpt(asking: Asking) -> str:
     return _asked_in(asking, RECIPIENT, "policyd_recipient_restrictions")
 
 
-def better_ask(listener: Listener, ask: Ask, **changes: str) -> Cure:
+def better_ask(listener: Listener, ask: Ask) -> Cure:
     """Return how policyd is to be asked instead."""
-    written = ask.written(**changes)
+    written = well_asked(listener, ask)
     if ask.service == listener.value("policyd_service"):
         written = written.replace(ask.service, "$policyd_service", 1)
     if parsed_ask(listener.value("policyd_ask")) == (ask.service, ask.options):
@@ -56,8 +57,16 @@ def service(listener: Listener, ask: Ask, address: str) -> Cure:
     """Return how to ask at *address*."""
     if listener.value("policyd_service") == ask.service:
         return setting(listener, "policyd_service", address)
-    written = replace(ask, service=address).written()
+    written = well_asked(listener, replace(ask, service=address))
     return Place.MAIN, ("# wherever policyd is named:", written)
+
+
+def well_asked(listener: Listener, ask: Ask) -> str:
+    """Return how to ask where *ask* does, with options that do no harm.
+
+    Whoever takes our line over should not find the next fault in it.
+    """
+    return ask.written(**better_options(listener, ask))
 
 
 def _asked_in(asking: Asking, where: str, name: str) -> str:
@@ -73,5 +82,5 @@ def _ask(asking: Asking) -> str:
     if asking.listener.value("policyd_ask"):
         return "$policyd_ask"
     for ask in asking.asks:
-        return ask.written()
+        return well_asked(asking.listener, ask)
     return f"{ASK} {{ {USUAL_SERVICE}, {_OPTIONS} }}"

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 from policyd.doctor.fault import Fault, Place
 from policyd.doctor.lists import Cure, setting
+from policyd.doctor.options import seconds
 from policyd.doctor.postfix import Listener
 from policyd.doctor.restrictions import ASK, parsed_ask, words
-from policyd.doctor.services import seconds
 
 NAME: Final = "policyd_milters"
 """The parameter of the snippet."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policyd.doctor.asking import FILTERS, Asking, everyone_asking
-from policyd.doctor.cures import at_rcpt, at_the_end
+from policyd.doctor.cures import at_rcpt, at_the_end, well_asked
 from policyd.doctor.endpoint import Reach, Target, target
 from policyd.doctor.fault import Fault, Place, Weight, merged
 from policyd.doctor.lists import Relisted, option, setting
@@ -224,7 +224,7 @@ def _repeated(asking: Asking) -> Iterator[Fault]:
     if len(contexts) > 1:
         what = " and ".join(f'"{context}"' for context in contexts)
         why = "policyd goes by the first in a message: limits that ask for another one miss it."
-        cure = ("# the same wherever policyd is named:", asking.asks[0].written())
+        cure = ("# the same wherever policyd is named:", well_asked(listener, asking.asks[0]))
         yield Fault("contexts-differ", who, f"policy_context is {what}", why, Place.MAIN, cure)
         return
     for lists in ((RELAY, RECIPIENT), (END,)):

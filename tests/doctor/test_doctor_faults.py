@@ -217,6 +217,56 @@ def test_what_is_written_cures(named: str) -> None:
     assert recorded.faults() == []
 
 
+BARE = "check_policy_service unix:/run/policyd/policy"
+CLOSED = "{ default_action = 451 4.3.5 Mail cannot be accepted, right now }"
+
+
+@pytest.mark.parametrize(
+    ("asked", "cured"),
+    [
+        (BARE, RAW),
+        (f"check_policy_service {{ {BARE.split()[1]}, timeout=60s, try_limit=1 }}", RAW),
+        # what was chosen, and does no harm, stays
+        (
+            f"check_policy_service {{ {BARE.split()[1]}, timeout=9s, {CLOSED} }}",
+            f"check_policy_service {{ inet:127.0.0.1:10040, timeout=9s, {CLOSED} }}",
+        ),
+    ],
+)
+def test_another_address_comes_with_the_options_of_the_snippet(asked: str, cured: str) -> None:
+    recorded = Recorded(
+        submission={RCPT: f"{asked}, permit_sasl_authenticated, reject", END: asked},
+        reached={Target(path=f"{QUEUE}/run/policyd/policy"): Reach.MISSING},
+    )
+    (chroot,) = [fault for fault in recorded.faults() if fault.code == "chroot"]
+    assert chroot.cure[-1] == cured
+
+
+@pytest.mark.parametrize("code", ["no-end-of-message", "no-rcpt"])
+def test_what_is_added_is_not_copied_with_its_faults(code: str) -> None:
+    bare = "check_policy_service inet:127.0.0.1:10040"
+    lists = {RCPT: "permit_sasl_authenticated, reject", END: bare}
+    if code == "no-end-of-message":
+        lists = {RCPT: f"{bare}, permit_sasl_authenticated, reject", END: ""}
+    # the snippet's names are not there
+    main = dict.fromkeys(
+        ("policyd_ask", "policyd_recipient_restrictions", "policyd_end_of_data_restrictions"), ""
+    )
+    faults = Recorded(main=main, submission=lists).faults()
+    (missing,) = [fault for fault in faults if fault.code == code]
+    assert RAW in missing.cure[0]
+
+
+def test_one_context_for_all_is_written_as_in_the_snippet() -> None:
+    bare = "check_policy_service { inet:127.0.0.1:10040, policy_context=a }"
+    recorded = Recorded(submission={RCPT: f"{bare}, permit_sasl_authenticated, reject", END: RAW})
+    (fault,) = [fault for fault in recorded.faults() if fault.code == "contexts-differ"]
+    assert fault.cure[-1] == (
+        "check_policy_service { inet:127.0.0.1:10040, policy_context=a, timeout=5s,"
+        " default_action=DUNNO }"
+    )
+
+
 def test_listeners_that_share_a_fault_are_told_together() -> None:
     recorded = replace(PLANTED["no-default-action"], more={"submissions": SUBMISSIONS})
     assert only(recorded).listeners == ("submission (587)", "submissions (465)")
