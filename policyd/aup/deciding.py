@@ -5,7 +5,7 @@ and limits that refuse single recipients reserve. At END-OF-MESSAGE every limit 
 transaction's own set of recipients; then the message is counted under every one of them, or it is
 refused and counted under none. Both happen in one synchronous call, so that messages in flight
 never see each other half counted. Where likeness is told by content, and the content is still to
-be shown, the message is decided and counted there (showing.py).
+be shown, the message is decided and counted there (deciding_content.py).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """The engine: it decides requests, and keeps what that is done with: the rules and the counts.
 
 Rules change, counts come from the disk and go there, time passes; deciding itself is deciding.py,
-and showing.py where content is shown.
+and deciding_content.py where content is shown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from policyd.aup.counts import Counts
+from policyd.aup.deciding_content import DecidingContent
 from policyd.aup.decision import Asked, Decision, Decisions
 from policyd.aup.facts import Facts
 from policyd.aup.grants import Grants, exemption
@@ -16,7 +17,6 @@ from policyd.aup.incident import EXEMPTIONS, Entry, Grant, Row
 from policyd.aup.ladder import Ladder
 from policyd.aup.policy import Policy, Refuse
 from policyd.aup.series import Kept
-from policyd.aup.showing import Showing
 from policyd.aup.tally import Tally
 from policyd.aup.transaction import Connection, Transaction, TransactionState
 from policyd.clock import Instant
@@ -28,7 +28,7 @@ _VERDICTS: Final = "verdicts"
 """The name of their series."""
 
 
-class Engine(Showing):
+class Engine(DecidingContent):
     """The policy at work: it decides requests and holds the counts."""
 
     def __init__(self, policy: Policy, hasher: Hasher) -> None:

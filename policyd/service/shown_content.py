@@ -7,9 +7,9 @@ from time import perf_counter
 
 from twisted.python.failure import Failure
 
+from policyd.aup.deciding_content import Shown
 from policyd.aup.engine import Engine
 from policyd.aup.event import Event
-from policyd.aup.showing import Shown
 from policyd.clock import Instant
 from policyd.content.charset import prepare
 from policyd.content.fingerprint import Fingerprint, Kind

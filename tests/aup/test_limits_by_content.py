@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from policyd.aup import awaiting
 from policyd.aup.address import LocalDomains
 from policyd.aup.awaiting import WAITS
+from policyd.aup.deciding_content import Shown
 from policyd.aup.decision import Decision
 from policyd.aup.event import Blocked, Decided, Exceeded, IncidentOpened
 from policyd.aup.incident import Suspension, SuspensionKind
@@ -27,7 +28,6 @@ from policyd.aup.policy import (
     Recipients,
     State,
 )
-from policyd.aup.showing import Shown
 from policyd.aup.transaction import Connection
 from policyd.content.fingerprint import Fingerprint, Kind
 from policyd.protocol.request import Request, Stage

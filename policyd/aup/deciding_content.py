@@ -35,7 +35,7 @@ class Shown(NamedTuple):
     fingerprint: Fingerprint
 
 
-class Showing(Deciding):
+class DecidingContent(Deciding):
     """What also decides messages whose content is shown."""
 
     def show(self, shown: Shown, now: Instant) -> Decision:
