@@ -1,28 +1,21 @@
 """The acceptable-use policy's story where content is seen: a campaign in ever other words."""
 
 import random
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
-from pathlib import Path
 
 import pytest
-from content.variants import VARIANTS, Draw, Text, mail
+from content.variants import VARIANTS, Draw, Text
+from content.variants import mail as written
 
 from .content import show_content
 from .daemon import Daemon
-from .dovecot import Dovecot
 from .ladder import ADMINISTRATOR, facts, shipped_in_force
 from .mail_system import MailSystem
-from .ports import free_ports
-from .postfix import PrivatePostfix
-from .postfix_conf import PORTS
-from .rules import ALICE, BOB, LOGINS
-from .sink import Sink
+from .rules import ALICE, BOB
+from .servers import Servers, serving
 from .smtp import Reply, Session
 from .snippets import replace_once
 
@@ -56,7 +49,7 @@ def text(name: str, words: int = 180) -> Text:
 
 def in_some_form(found: Text, draw: Draw, number: int, subject: str = SUBJECT) -> bytes:
     """Return *found* as a mail whose form changes with the *number*; some have attachments."""
-    data = mail(found, draw, subject, FORMS[number % len(FORMS)])
+    data = written(found, draw, subject, FORMS[number % len(FORMS)])
     if number % 7 == 0:
         made = message_from_bytes(data, _class=EmailMessage, policy=SMTP)
         made.make_mixed()
@@ -79,54 +72,33 @@ def other(number: int) -> bytes:
     return in_some_form(text(f"other {number}"), draw, number, f"About {number}")
 
 
-def rules(port: int) -> str:
-    """Return the rules that we ship, in force, by content."""
-    return replace_once(shipped_in_force(port), "  by: size\n", "  by: content\n")
-
-
 @pytest.fixture(scope="module")
-def servers(mail_servers: tuple[PrivatePostfix, Sink]) -> Iterator[tuple[PrivatePostfix, Sink]]:
+def mail_servers(mail_servers: Servers) -> Iterator[Servers]:
     assert mail_servers  # or there is a reason why there is no Postfix
-    names = (*PORTS, "content")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    directory = Path(tempfile.mkdtemp(prefix="policyd-story-"))
-    directory.chmod(0o755)
-    with ExitStack() as undo:
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        sink = Sink(ports["sink"])
-        undo.callback(sink.close)
-        postfix = PrivatePostfix(directory, ports)
-        show_content(postfix, ports)
-        undo.callback(postfix.stop)
-        postfix.start()
-        dovecot = Dovecot(directory / "dovecot", postfix.login_socket, LOGINS)
-        undo.callback(dovecot.stop)
-        dovecot.start()
-        yield postfix, sink
+    with serving(("content",), show_content) as servers:
+        yield servers
 
 
 @pytest.fixture
-def system(servers: tuple[PrivatePostfix, Sink], tmp_path: Path) -> Iterator[MailSystem]:
-    system = MailSystem(*servers, tmp_path)
-    yield system
-    try:
-        system.close()
-    finally:
-        print(*system.transcript(), sep="\n")
+def daemon(mail: MailSystem) -> Daemon:
+    """A daemon with the rules that we ship, in force, by content."""
+    rules = shipped_in_force(mail.ports["reinjection"])
+    by_content = replace_once(rules, "  by: size\n", "  by: content\n")
+    return mail.policyd(by_content, sees_content=True)
 
 
 class Sender:
     """Sends one mail after another, in a new session where one was ended."""
 
-    def __init__(self, system: MailSystem, user: str = ALICE, listener: str = "submission") -> None:
-        self._where = system, user, listener
+    def __init__(self, mail: MailSystem, user: str = ALICE, listener: str = "submission") -> None:
+        self._where = mail, user, listener
         self._user = user
         self._session: Session | None = None
 
     def send(self, recipient: str, content: bytes) -> Reply:
-        system, user, listener = self._where
+        mail, user, listener = self._where
         if self._session is None or self._session.over:
-            self._session = system.submit(user, listener)
+            self._session = mail.submit(user, listener)
         mailing = self._session.send(self._user, [recipient], content)
         assert mailing.end is not None, mailing
         return mailing.end
@@ -148,9 +120,10 @@ def check_refusal(reply: Reply, daemon: Daemon, used: int = MOST + 1) -> str:
     return opened["incident"]
 
 
-def test_a_campaign_is_refused_whatever_its_words_and_nothing_else_is(system: MailSystem) -> None:
-    daemon = system.policyd(rules(system.ports["reinjection"]), sees_content=True)
-    alice, bob = Sender(system), Sender(system, BOB)
+def test_a_campaign_is_refused_whatever_its_words_and_nothing_else_is(
+    mail: MailSystem, daemon: Daemon
+) -> None:
+    alice, bob = Sender(mail), Sender(mail, BOB)
     order = [("campaign", n) for n in range(CAMPAIGN)] + [("other", n) for n in range(OTHERS)]
     random.Random(3).shuffle(order)
     replies: dict[str, list[Reply]] = {"campaign": [], "other": [], "bob": []}
@@ -178,31 +151,29 @@ def test_a_campaign_is_refused_whatever_its_words_and_nothing_else_is(system: Ma
     told = {"stage": "CONTENT", "limit": "bulk", "subject": SUBJECT, "account": ALICE}
     assert told.items() <= line.items()
     daemon.wait_for("notice-sent", notice=f"incident {incident}")
-    notices = [one.mail.get_content() for one in system.mailbox(ADMINISTRATOR)]
+    notices = [one.mail.get_content() for one in mail.mailbox(ADMINISTRATOR)]
     (notice,) = [one for one in notices if incident in one]  # and not the early one
     assert facts(notice)["Subject"] == SUBJECT
 
-    delivered = system.delivered()
+    delivered = mail.delivered()
     assert sum(n for name, n in delivered.items() if name.startswith("reader")) == MOST + len(
         replies["bob"]
     )
     assert sum(n for name, n in delivered.items() if name.startswith("friend")) == OTHERS
 
 
-def test_without_the_policy_service_the_milter_refuses_as_well(system: MailSystem) -> None:
-    daemon = system.policyd(rules(system.ports["reinjection"]), sees_content=True)
-
-    replies = sent(Sender(system, ALICE, "content"), range(MOST + 3))
+def test_without_the_policy_service_the_milter_refuses_as_well(
+    mail: MailSystem, daemon: Daemon
+) -> None:
+    replies = sent(Sender(mail, ALICE, "content"), range(MOST + 3))
 
     assert [reply.passed for reply in replies] == [n < MOST for n in range(MOST + 3)]
     check_refusal(replies[-1], daemon)
     assert not [line for line in daemon.requests() if line["stage"] != "CONTENT"]
 
 
-def test_a_message_is_decided_and_counted_once(system: MailSystem) -> None:
-    daemon = system.policyd(rules(system.ports["reinjection"]), sees_content=True)
-
-    assert sent(Sender(system), range(1))[0].passed
+def test_a_message_is_decided_and_counted_once(mail: MailSystem, daemon: Daemon) -> None:
+    assert sent(Sender(mail), range(1))[0].passed
 
     stages = [(line["stage"], line["limits"]) for line in daemon.requests()]
     assert [stage for stage, _ in stages] == ["RCPT", "END-OF-MESSAGE", "CONTENT"]
@@ -211,9 +182,8 @@ def test_a_message_is_decided_and_counted_once(system: MailSystem) -> None:
     assert daemon.usage()["burst"] == 1
 
 
-def test_content_in_chunks_is_seen_as_well(system: MailSystem) -> None:
-    daemon = system.policyd(rules(system.ports["reinjection"]), sees_content=True)
-    session = system.submit()
+def test_content_in_chunks_is_seen_as_well(mail: MailSystem, daemon: Daemon) -> None:
+    session = mail.submit()
     for number in range(2):
         session.envelope(ALICE, [f"reader{number}@ext.example"])
         for chunk, last in ((campaign(number), ""), (b"P.S.\r\n", " LAST")):
@@ -225,9 +195,8 @@ def test_content_in_chunks_is_seen_as_well(system: MailSystem) -> None:
     assert "bulk=1+0+1/249" in daemon.requests()[-1]["limits"]
 
 
-def test_unseen_mail_flows_and_is_told_by_its_size(system: MailSystem) -> None:
-    daemon = system.policyd(rules(system.ports["reinjection"]), sees_content=True)
-    alice = Sender(system)
+def test_unseen_mail_flows_and_is_told_by_its_size(mail: MailSystem, daemon: Daemon) -> None:
+    alice = Sender(mail)
     assert sent(alice, range(2))[-1].passed
     seen = [line["stage"] for line in daemon.requests() if line["stage"] != "RCPT"]
     assert seen == ["END-OF-MESSAGE", "CONTENT"] * 2
@@ -242,5 +211,5 @@ def test_unseen_mail_flows_and_is_told_by_its_size(system: MailSystem) -> None:
     assert unseen == ["END-OF-MESSAGE"] * 2
     assert daemon.requests()[-1]["limits"].startswith("bulk=")
     # a new session is seen again
-    assert sent(Sender(system), range(4, 5))[0].passed
+    assert sent(Sender(mail), range(4, 5))[0].passed
     assert daemon.requests()[-1]["stage"] == "CONTENT"

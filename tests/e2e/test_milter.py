@@ -1,20 +1,15 @@
 """The milter behind a real Postfix: what it is shown, when, and what its answers come to."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from .content import PORTS, Milter, add_milters
-from .dovecot import PASSWORD, Dovecot
-from .ports import free_ports
+from .dovecot import PASSWORD
 from .postfix import PrivatePostfix
-from .postfix_conf import PORTS as USUAL_PORTS
-from .rules import ALICE, LOGINS
+from .rules import ALICE
+from .servers import Servers, serving
 from .sink import Sink
 from .smtp import Reply, Session, message
 from .waiting import wait_until
@@ -57,29 +52,15 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def servers(mail_servers: tuple[PrivatePostfix, Sink]) -> Iterator[tuple[PrivatePostfix, Sink]]:
+def mail_servers(mail_servers: Servers) -> Iterator[Servers]:
     assert mail_servers  # or there is a reason why there is no Postfix
-    names = (*USUAL_PORTS, *PORTS)
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    directory = Path(tempfile.mkdtemp(prefix="policyd-content-"))
-    directory.chmod(0o755)
-    with ExitStack() as undo:
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        sink = Sink(ports["sink"])
-        undo.callback(sink.close)
-        postfix = PrivatePostfix(directory, ports)
-        add_milters(postfix, ports)
-        undo.callback(postfix.stop)
-        postfix.start()
-        dovecot = Dovecot(directory / "dovecot", postfix.login_socket, LOGINS)
-        undo.callback(dovecot.stop)
-        dovecot.start()
-        yield postfix, sink
+    with serving(PORTS, add_milters) as servers:
+        yield servers
 
 
 @pytest.fixture
-def scene(servers: tuple[PrivatePostfix, Sink]) -> Iterator[Scene]:
-    scene = Scene(*servers)
+def scene(mail_servers: Servers) -> Iterator[Scene]:
+    scene = Scene(*mail_servers)
     try:
         scene.milter.start()
         yield scene

@@ -5,14 +5,12 @@ Postfix 3.7 (Debian 12); test_recorded_milters.py says what is in them. Needs wh
 need: root, postfix, dovecot and openssl.
 """
 
-import shutil
 import socket
 import socketserver
 import sys
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,11 +19,9 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from e2e.content import PORTS, add_milters  # noqa: E402
 from e2e.loopback import LoopbackServer  # noqa: E402
-from e2e.ports import free_ports  # noqa: E402
 from e2e.postfix import PrivatePostfix  # noqa: E402
-from e2e.postfix_conf import PORTS as USUAL_PORTS  # noqa: E402
 from e2e.rules import ALICE  # noqa: E402
-from e2e.sink import Sink  # noqa: E402
+from e2e.servers import serving  # noqa: E402
 from e2e.smtp import Session, message  # noqa: E402
 from e2e.waiting import wait_until  # noqa: E402
 
@@ -128,29 +124,23 @@ SESSIONS = {
 }
 
 
+def ask_nobody_else(postfix: PrivatePostfix, ports: dict[str, int]) -> None:
+    """Have *postfix*, which has not started yet, ask nobody but the milter."""
+    add_milters(postfix, ports)
+    with (postfix.configuration / "main.cf").open("a", encoding="utf-8") as file:
+        file.write(
+            "smtpd_recipient_restrictions = permit\n"
+            "smtpd_end_of_data_restrictions =\n"
+            "local_header_rewrite_clients =\n"
+            f"smtpd_milters = inet:127.0.0.1:{ports['milter']}\n"
+        )
+
+
 def main() -> None:
-    names = (*USUAL_PORTS, *PORTS)
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    directory = Path(tempfile.mkdtemp(prefix="policyd-record-"))
-    directory.chmod(0o755)
-    with ExitStack() as undo:
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        sink = Sink(ports["sink"])
-        undo.callback(sink.close)
-        recorder = Recorder(ports["milter"])
-        undo.callback(recorder.close)
-        postfix = PrivatePostfix(directory, ports)
-        add_milters(postfix, ports)
-        with (postfix.configuration / "main.cf").open("a", encoding="utf-8") as file:
-            # nobody is asked but the milter
-            file.write(
-                "smtpd_recipient_restrictions = permit\n"
-                "smtpd_end_of_data_restrictions =\n"
-                "local_header_rewrite_clients =\n"
-                f"smtpd_milters = inet:127.0.0.1:{ports['milter']}\n"
-            )
-        undo.callback(postfix.stop)
-        postfix.start()
+    with (
+        serving(PORTS, ask_nobody_else) as (postfix, _),
+        closing(Recorder(postfix.ports["milter"])) as recorder,
+    ):
         for name, recording in SESSIONS.items():
             recorder.connections.clear()
             port = postfix.ports[recording.listener]

@@ -5,27 +5,23 @@ Postfix 3.7 (Debian 12); test_recorded_sessions.py says what is in them. Needs w
 e2e/ need: root, postfix, dovecot and openssl.
 """
 
-import shutil
 import socket
 import socketserver
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from e2e.dovecot import PASSWORD, Dovecot  # noqa: E402
+from e2e.dovecot import PASSWORD  # noqa: E402
 from e2e.loopback import LoopbackServer  # noqa: E402
-from e2e.ports import free_ports  # noqa: E402
 from e2e.postfix import PrivatePostfix  # noqa: E402
-from e2e.postfix_conf import PORTS  # noqa: E402
 from e2e.rules import ALICE  # noqa: E402
-from e2e.sink import Sink  # noqa: E402
+from e2e.servers import serving  # noqa: E402
 from e2e.smtp import Session, message  # noqa: E402
 
 A, B, C, D = (f"{name}@ext.example" for name in "abcd")
@@ -206,21 +202,10 @@ def record(postfix: PrivatePostfix, recorder: Recorder, recording: Recording) ->
 
 
 def main() -> None:
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    directory = Path(tempfile.mkdtemp(prefix="policyd-record-"))
-    directory.chmod(0o755)
-    with ExitStack() as undo:
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        sink = Sink(ports["sink"])
-        undo.callback(sink.close)
-        recorder = Recorder(ports["policy"])
-        undo.callback(recorder.close)
-        postfix = PrivatePostfix(directory, ports)
-        undo.callback(postfix.stop)
-        postfix.start()
-        dovecot = Dovecot(directory / "dovecot", postfix.login_socket, [ALICE])
-        undo.callback(dovecot.stop)
-        dovecot.start()
+    with (
+        serving() as (postfix, _),
+        closing(Recorder(postfix.ports["policy"])) as recorder,
+    ):
         for name, recording in SESSIONS.items():
             data = record(postfix, recorder, recording)
             (HERE / f"{name}.txt").write_bytes(data)
