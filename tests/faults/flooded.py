@@ -24,6 +24,9 @@ A bound for a broken daemon; how good a whole one is, is reported.
 
 MB: Final = 1_000_000
 
+Figure = Callable[[str], None]
+"""Notes something measured."""
+
 
 class Flooded(Victim):
     """A daemon that is watched from outside; *prefix* are the words before its command."""
@@ -109,7 +112,7 @@ class Others:
             raise
         self.seen = Seen(**json.loads(said))
 
-    def were_served(self, figure: Callable[[str], None], more: str = "") -> None:
+    def were_served(self, figure: Figure, more: str = "") -> None:
         """See that all had their answers in time; note how long they took."""
         figure(f"{self.seen}{more}")
         assert self.seen.answered >= 4  # the first two were before the flood

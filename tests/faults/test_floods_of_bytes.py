@@ -3,10 +3,9 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,7 +14,7 @@ from e2e import policy
 from policyd.protocol.parser import MAX_ATTRIBUTES, MAX_LINE, MAX_REQUEST
 
 from .bystander import written
-from .flooded import MB, Flooded, Others, crowd
+from .flooded import MB, Figure, Flooded, Others, crowd
 from .strace import LONG, chosen
 
 LASTS: Final = 20.0 if LONG else 1.5
@@ -59,14 +58,6 @@ CUT_OFF: Final = {
 }
 
 
-@pytest.fixture
-def flooded(tmp_path: Path) -> Iterator[Flooded]:
-    flooded = Flooded(tmp_path)
-    flooded.start()
-    yield flooded
-    flooded.close()
-
-
 class Flood:
     """Clients that do the same again and again while there is a `with`."""
 
@@ -105,7 +96,7 @@ def all_that_comes(connection: socket.socket) -> bytes:
 
 
 def test_the_largest_requests_that_there_may_be_are_answered(
-    flooded: Flooded, figure: Callable[[str], None]
+    flooded: Flooded, figure: Figure
 ) -> None:
     kinds = cycle(ANSWERED.values())
 
@@ -125,9 +116,7 @@ def test_the_largest_requests_that_there_may_be_are_answered(
 
 
 @pytest.mark.parametrize("what", chosen(list(CUT_OFF), 2))
-def test_what_is_too_much_is_cut_off(
-    flooded: Flooded, figure: Callable[[str], None], what: str
-) -> None:
+def test_what_is_too_much_is_cut_off(flooded: Flooded, figure: Figure, what: str) -> None:
     data = CUT_OFF[what]
 
     def client() -> None:
@@ -146,9 +135,7 @@ def test_what_is_too_much_is_cut_off(
     assert len(flooded.told("bad-request")) >= LEAST
 
 
-def test_who_reads_no_answers_is_read_no_further(
-    flooded: Flooded, figure: Callable[[str], None]
-) -> None:
+def test_who_reads_no_answers_is_read_no_further(flooded: Flooded, figure: Figure) -> None:
     asked = written({"request": "smtpd_access_policy", "protocol_state": "VRFY"}) * 1000
     sent = 0
     held = flooded.memory

@@ -2,15 +2,13 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
 from e2e.waiting import wait_until
 
 from .bystander import written
-from .flooded import MB, Flooded, Others, connections, crowd, limited
+from .flooded import MB, Figure, Flooded, Others, connections, crowd, limited
 from .senders import all_passed, nonzero, send, total
 from .strace import LONG
 
@@ -22,16 +20,6 @@ A_BYTE_EVERY: Final = 1.0 if LONG else 0.01
 
 FEW: Final = 100
 """Descriptors; the daemon needs some 30 for itself."""
-
-Figure = Callable[[str], None]
-
-
-@pytest.fixture
-def flooded(tmp_path: Path) -> Iterator[Flooded]:
-    flooded = Flooded(tmp_path)
-    flooded.start()
-    yield flooded
-    flooded.close()
 
 
 def request(client: int, turn: int = 0) -> bytes:

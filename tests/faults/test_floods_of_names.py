@@ -1,11 +1,9 @@
 """Senders, recipients and transactions that are invented: memory stays within its bounds."""
 
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from e2e import policy
 from e2e.rules import ALICE, rule_file
 from e2e.waiting import wait_until
@@ -13,13 +11,11 @@ from e2e.waiting import wait_until
 from policyd.aup.transaction import GRACE
 
 from .bystander import ACCOUNT
-from .flooded import MB, Flooded, Others, connections, crowd, invent
+from .flooded import MB, Figure, Flooded, Others, connections, crowd, invent
 from .senders import Sent, all_passed, at_rcpt, nonzero, send, total
 from .small_disk import mounted
 from .strace import LONG
 from .victim import ROOMY
-
-Figure = Callable[[str], None]
 
 NAMES: Final = 10_000_000 if LONG else 15_000
 KEYS: Final = 50_000 if LONG else 1000
@@ -41,14 +37,6 @@ BOUNDED: Final = rule_file(
     more=f"overrides: [{{match: {{account: {ACCOUNT}}}, limits: {{'*': unlimited}}}}]\n"
     f"state: {{snapshot_every: 2s, max_keys: {KEYS}, max_memory: 500MB}}\n",
 )
-
-
-@pytest.fixture
-def flooded(tmp_path: Path) -> Iterator[Flooded]:
-    flooded = Flooded(tmp_path)
-    flooded.start()
-    yield flooded
-    flooded.close()
 
 
 def test_invented_senders_and_recipients_take_no_more_than_their_share(

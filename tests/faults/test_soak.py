@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from e2e.waiting import PATIENCE
 from policyd.counting.window import bucket_width
 
 from .bystander import ACCOUNT
-from .flooded import MB, Flooded, Others
+from .flooded import MB, Figure, Flooded, Others
 from .strace import LONG, SEED
 
 SECONDS: Final = float(os.environ.get("POLICYD_SOAK") or (600 if LONG else 15))
@@ -43,7 +42,7 @@ LIMITS: Final = f"""\
 RULES: Final = rule_file(LIMITS, more="state: {snapshot_every: 5s}\n")
 
 
-def test_nothing_grows_and_all_is_counted(tmp_path: Path, figure: Callable[[str], None]) -> None:
+def test_nothing_grows_and_all_is_counted(tmp_path: Path, figure: Figure) -> None:
     soaked = Flooded(tmp_path, RULES)
     soaked.start()
     try:

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +12,11 @@ from e2e.daemon import command
 from e2e.waiting import wait_until
 
 from .bystander import ACCOUNT
-from .flooded import MB, Flooded, Others, invent
+from .flooded import MB, Figure, Flooded, Others, invent
 from .senders import all_passed, nonzero, send, total
 from .stepped import step
 from .strace import LONG, chosen
 from .test_clock_steps import STEPS
-
-Figure = Callable[[str], None]
 
 HANG_UPS: Final = 1000 if LONG else 200
 LINES: Final = 100_000 if LONG else 12_000
@@ -27,14 +24,6 @@ LINES: Final = 100_000 if LONG else 12_000
 
 BESIDE: Final = 3.0
 """Seconds after a step of the clock; the journal is written every second."""
-
-
-@pytest.fixture
-def flooded(tmp_path: Path) -> Iterator[Flooded]:
-    flooded = Flooded(tmp_path)
-    flooded.start()
-    yield flooded
-    flooded.close()
 
 
 def test_a_flood_of_hang_ups_is_a_few_reloads(flooded: Flooded, figure: Figure) -> None:
