@@ -37,7 +37,7 @@ soak: $(VENV)/tested-with
 	POLICYD_FAULTS=long $(BIN)/pytest tests/faults/test_soak.py
 
 fuzz: $(VENV)/tested-with
-	POLICYD_FUZZ=long $(BIN)/pytest -rP tests/fuzz
+	POLICYD_FUZZ=long $(BIN)/pytest -rP tests/fuzz tests/aup/test_engine_model.py
 
 # what answers cost on the compiled core, and some of it on the plain one, beside what was promised,
 # up to a million accounts: some 30 minutes, two cores to ourselves. make bench BENCH=--peers fetches

@@ -5,6 +5,7 @@ from typing import Any
 
 from aup.building import DAY, HOUR, Desk, limit, policy, request
 from aup.model import Model, usages
+from fuzz.form import times
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -206,5 +207,7 @@ class Played(RuleBasedStateMachine):
             self.desk.engine._check()
 
 
-Played.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+Played.TestCase.settings = settings(
+    max_examples=times(100, 3000), stateful_step_count=40, deadline=None
+)
 TestPlayed = Played.TestCase
