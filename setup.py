@@ -21,6 +21,7 @@ CORE = (
     "counting/[!_]*.py",
     "aup/[!_]*.py",
     "service/request_figures.py",
+    "service/dialogue.py",
 )
 BUILDS = {"bdist_wheel", "build_ext", "editable_wheel"}
 """Commands that need what is made of the modules; others only ask what the package is."""

@@ -30,6 +30,7 @@ from policyd.service.admin_socket import ADMINISTRATORS, AdminService
 from policyd.service.administration import Administration
 from policyd.service.audit import Audit
 from policyd.service.controlling import Controlling
+from policyd.service.dialogue import Answering
 from policyd.service.explaining import Explaining
 from policyd.service.hook_running import Beginning
 from policyd.service.hooks import Hooks
@@ -157,7 +158,8 @@ class _Daemon:
         self._persistence = Persistence(self.directory, self._log, now)
         self._engine = self._persistence.load(policy)
         self._engine.trace = self._log.shows_requests
-        self._service = PolicyService(self._engine, self._log, now, self._happened)
+        answering = Answering(self._engine, self._log, now, self._happened)
+        self._service = PolicyService(answering)
         secret = self._persistence.secret
         self._contents = ShownContent(self._engine, secret, self._log, now, self._happened)
         self._notices = self._notify()
@@ -206,9 +208,7 @@ class _Daemon:
     def _wiring(self) -> WiringCommand:
         service = self._service
         listening = Listening(self.listening, self.milters)
-        return WiringCommand(
-            service.wiring, service.figures, listening, lambda: self._engine.policy, now
-        )
+        return WiringCommand(service.answering.figures, listening, lambda: self._engine.policy, now)
 
     def _sources(self) -> Sources:
         return Sources(

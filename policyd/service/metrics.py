@@ -172,7 +172,7 @@ class Metrics:
         )
 
     def _of_requests(self) -> Iterator[Family]:
-        service, figures = self._sources.service, self._sources.service.figures
+        service, figures = self._sources.service, self._sources.service.answering.figures
         yield Family(
             "policyd_requests_total",
             COUNTER,

@@ -63,7 +63,7 @@ class Overview:
         keys = sum(len(one) for _, one in counts.counters())
         held = sum(one.weight for _, one in counts.counters())
         held += sum(groups.weight for groups in counts.alike().values())
-        figures = self._sources.service.figures
+        figures = self._sources.service.answering.figures
         answers = {stage: dict(verbs) for stage, verbs in figures.by_stage().items()}
         ladder = engine.ladder
         fields = {

@@ -13,6 +13,8 @@ from policyd.protocol.request import Request, Stage
 BOUNDS: Final = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 """Seconds: what an answer usually takes is 10 to 50 us, and 10 ms are a fault."""
 
+_LOOPBACK: Final = ("127.", "::1")
+
 OTHER: Final = "other"
 """The stage of a request that counts nothing."""
 
@@ -22,15 +24,18 @@ class RequestFigures:
 
     *at_rcpt*, *at_end* and *elsewhere* are by the verb of the answer. *durations* has one number
     for each of *BOUNDS*, those above the bound before it, and one for what took longer.
+    *connections* is how many were made; *only_loopback* says that all clients were this machine.
     """
 
     __slots__ = (
         "at_end",
         "at_rcpt",
         "bad",
+        "connections",
         "durations",
         "elsewhere",
         "faults",
+        "only_loopback",
         "seconds",
         "without_login",
     )
@@ -44,6 +49,8 @@ class RequestFigures:
         self.without_login = 0
         self.bad = 0
         self.faults = 0
+        self.connections = 0
+        self.only_loopback = True
 
     def answered(self, request: Request, verb: str, seconds: float) -> None:
         """Count *request*, which was answered by *verb* within *seconds*."""
@@ -56,6 +63,9 @@ class RequestFigures:
             self.elsewhere[verb] += 1
         if not request["sasl_username"] and not request["ccert_subject"]:
             self.without_login += 1
+        # after the first client from elsewhere there is nothing to look for
+        if self.only_loopback and not request["client_address"].startswith(_LOOPBACK):
+            self.only_loopback = False
         self.durations[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 

@@ -1,34 +1,13 @@
-"""What the requests tell of Postfix's wiring, for ``policyd doctor`` (the command ``wiring``).
-
-Who asks at which stage is counted already (request_figures.py); here is what is missing.
-"""
+"""What the requests tell of Postfix's wiring, for ``policyd doctor`` (the command ``wiring``)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from policyd.aup.policy import Policy
 from policyd.clock import Instant
-from policyd.protocol.request import Request, Stage
-from policyd.service.admin_request import Answer, Command
-from policyd.service.admin_request import Request as AdminRequest
+from policyd.protocol.request import Stage
+from policyd.service.admin_request import Answer, Command, Request
 from policyd.service.request_figures import OTHER, RequestFigures
-
-_LOOPBACK = ("127.", "::1")
-
-
-class WiringCounts:
-    """How many *connections* there were, and whether all clients were this machine itself."""
-
-    __slots__ = ("connections", "only_loopback")
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.only_loopback = True
-
-    def asked(self, request: Request) -> None:
-        """Take note of *request*; after the first client from elsewhere there is nothing to do."""
-        if self.only_loopback and not request["client_address"].startswith(_LOOPBACK):
-            self.only_loopback = False
 
 
 class Listening(NamedTuple):
@@ -39,17 +18,15 @@ class Listening(NamedTuple):
 
 
 class WiringCommand:
-    """The command, on all *counts* and *figures*; *listening* are the addresses of the daemon."""
+    """The command, on *figures*; *listening* are the addresses of the daemon."""
 
     def __init__(
         self,
-        counts: WiringCounts,
         figures: RequestFigures,
         listening: Listening,
         policy: Callable[[], Policy],
         now: Callable[[], Instant],
     ) -> None:
-        self._counts = counts
         self._figures = figures
         self._listening = listening
         self._policy = policy
@@ -61,7 +38,7 @@ class WiringCommand:
         """The command by its name."""
         return {"wiring": Command(self._wiring)}
 
-    def _wiring(self, _: AdminRequest) -> Answer:
+    def _wiring(self, _: Request) -> Answer:
         requests = {
             stage: sum(answers.values()) for stage, answers in self._figures.by_stage().items()
         }
@@ -69,12 +46,12 @@ class WiringCommand:
         return Answer(
             {
                 "up": round(self._now().monotonic - self._begun, 3),
-                "connections": self._counts.connections,
+                "connections": self._figures.connections,
                 "rcpt": requests[Stage.RCPT.value],
                 "end": requests[Stage.END_OF_MESSAGE.value],
                 "other": requests[OTHER],
                 "nameless": self._figures.without_login,
-                "only_loopback": self._counts.only_loopback,
+                "only_loopback": self._figures.only_loopback,
                 "listening": list(self._listening.requests),
                 "milters": list(self._listening.milter),
                 "notices": list(notices.smtp) if notices else None,

@@ -324,7 +324,7 @@ def test_reload(running: Running, run: Run) -> None:
     assert err.endswith("policyd: the old rules stay\n")
     assert told(run, "status")["reload"]["good"] is False
     assert "command: FAILED, the old rules stay" in run("status").out
-    assert len(running.logged("administered")) == 1
+    running.waits_for(lambda: len(running.logged("administered")) == 1)
 
 
 def test_snapshot(running: Running, run: Run) -> None:
@@ -396,7 +396,7 @@ def test_one_limit_is_reset(running: Running, run: Run) -> None:
     assert run("reset alice --limit none --reason x").code == 4
     assert run("reset alice --limit hosts --reason x").code == 2
     assert run("reset local.example@ --reason x").code == 2
-    assert len(running.logged("administered")) == 2
+    running.waits_for(lambda: len(running.logged("administered")) == 2)
 
 
 def test_a_reset_while_the_disk_takes_nothing(running: Running, run: Run) -> None:

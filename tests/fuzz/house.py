@@ -14,6 +14,7 @@ from policyd.aup.event import Event
 from policyd.aup.policy import Policy
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.config.load import load
+from policyd.service.dialogue import Answering
 from policyd.service.log_writer import Priority
 from policyd.service.maillog import MailLog
 from policyd.service.persistence import Persistence
@@ -102,12 +103,12 @@ class House:
         """See that all that is held is as it has to be, and that nothing went wrong so far."""
         self.engine._check()
         assert self.written.bad[:1] == []
-        assert self.service.figures.faults == 0
+        assert self.service.answering.figures.faults == 0
 
     def _begin(self) -> None:
         self._persistence = Persistence(self._directory, self._log, self.now)
         self.engine: Engine = self._persistence.load(self._policy)
-        self.service = PolicyService(self.engine, self._log, self.now, self._happened)
+        self.service = PolicyService(Answering(self.engine, self._log, self.now, self._happened))
 
     def _happened(self, events: Sequence[Event]) -> None:
         for event in events:

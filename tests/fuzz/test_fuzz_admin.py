@@ -60,8 +60,7 @@ class Office:
             **Controlling(sources, audit, walks, now).commands,
             **Reporting(daemon.engine, walks, now).commands,
             **WiringCommand(
-                daemon.service.wiring,
-                daemon.service.figures,
+                daemon.service.answering.figures,
                 Listening([], []),
                 lambda: policy,
                 now,

@@ -72,7 +72,8 @@ class Peers:
             if how < 0.15:
                 self._feed(server, self._mutator.raw(request))
                 self._said(wire)
-                if server._parser.error or server._parser._buffer:
+                parser = server._dialogue._parser
+                if parser.error or parser._buffer:
                     # nobody knows where the next request begins
                     self._leave(server)
                     return len(session)

@@ -15,6 +15,7 @@ from policyd.aup.policy import Action, Count, Mode
 from policyd.aup.transaction import Connection
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.distinct import Hasher
+from policyd.service.dialogue import Answering
 from policyd.service.hooks import Hooks
 from policyd.service.maillog import MailLog
 from policyd.service.metrics import Metrics, Sources
@@ -40,7 +41,7 @@ class Metered:
         self.log = MailLog(self.lines)  # type: ignore[arg-type]
         self.engine = Engine(rules, Hasher(b"x"))
         self.persistence = Persistence(directory, self.log, self.now)
-        self.service = PolicyService(self.engine, self.log, self.now, self.happened)
+        self.service = PolicyService(Answering(self.engine, self.log, self.now, self.happened))
         self.contents = ShownContent(self.engine, b"x", self.log, self.now, self.happened)
         outside = Outside(self.log, self.now, self.clock, lambda _: None, lambda *_: None)  # type: ignore[arg-type, return-value]
         self.notices = NoticeQueue(lambda: None, outside, lambda _: None)
@@ -73,7 +74,7 @@ class Metered:
 
     def ask(self, stage: str = "RCPT", recipient: str = "r@away.example", **said: Any) -> str:
         """Ask; return the verb of the answer."""
-        answer = self.service.answer(request(stage, recipient, **said), self._connection)
+        answer = self.service.answering.answer(request(stage, recipient, **said), self._connection)
         return answer.decode().removeprefix("action=").split()[0]
 
     def mail(self, number: int, **said: Any) -> str:

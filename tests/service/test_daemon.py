@@ -166,7 +166,9 @@ def test_a_clean_stop_keeps_every_count(running: Running, with_signal: int) -> N
         assert "STOPPING=1" in running.heard()
         assert not running.socket.exists()
     running.start(unix(running))
-    assert len(running.logged("state-loaded")) == 3  # at the first start there was nothing
+    running.waits_for(
+        lambda: len(running.logged("state-loaded")) == 3
+    )  # at the first start there was nothing
     assert running.mail("m3") == "REJECT"
     running.waits_for(lambda: len(running.logged("refused")) == 1)
 
@@ -233,6 +235,7 @@ def test_hooks_are_told_by_the_daemon_and_a_suspension_is_on_the_disk_first(
     running.start(unix(running))
     assert running.mail("c") == "REJECT"
     running.waits_for(lambda: running.logged("refused")[1:])
+    running.waits_for(lambda: running.logged("refused"))
     assert 'suspended="mailbox alice@local.example"' in running.logged("refused")[-1]
 
 
@@ -254,7 +257,7 @@ def test_systemd_hears_of_a_reload_and_of_its_end_also_of_a_bad_one(running: Run
         assert "RELOADING=1" in running.heard()
         assert "READY=1\nSTATUS=enforce: 1 limits" in running.heard()
         running.waits_for(lambda event=event: running.logged(event))
-    assert running.logged("rule-problem")
+    running.waits_for(lambda: running.logged("rule-problem"))
     assert running.mail("after") == "DUNNO"
 
 
@@ -297,9 +300,10 @@ def test_a_changed_list_file_is_obeyed_and_a_bad_one_is_not(running: Running) ->
         assert running.mail(name) == "DUNNO"
     domains.write_text("@away.example\n", encoding="utf-8")
     running.waits_for(lambda: running.logged("reload-failed"))
+    running.waits_for(lambda: running.logged("rule-problem"))
     assert "local-domains:1" in running.logged("rule-problem")[0]
     assert running.mail("f") == "DUNNO"
-    assert len(running.logged("reload-failed")) == 1
+    running.waits_for(lambda: len(running.logged("reload-failed")) == 1)
 
 
 def test_bad_rules_never_start(running: Running) -> None:
@@ -333,7 +337,7 @@ def test_a_second_daemon_on_the_same_state_says_so_and_ends(running: Running) ->
 def test_a_state_directory_that_cannot_be_used_stops_no_mail(running: Running) -> None:
     running.state.write_text("a file", encoding="utf-8")
     process = running.start(unix(running))
-    assert len(running.logged("state-problem")) == 1
+    running.waits_for(lambda: len(running.logged("state-problem")) == 1)
     assert [running.mail(name) for name in "abcd"] == ["DUNNO"] * 3 + ["REJECT"]
     assert running.stop(process) == 0
     assert running.state.read_text(encoding="utf-8") == "a file"
@@ -343,7 +347,7 @@ def test_a_broken_database_is_set_aside_and_mail_flows(running: Running) -> None
     running.state.mkdir()
     (running.state / "state.sqlite3").write_bytes(b"not a database" * 1000)
     running.start(unix(running))
-    assert len(running.logged("state-problem")) == 1
+    running.waits_for(lambda: len(running.logged("state-problem")) == 1)
     assert len(list(running.state.glob("state.sqlite3.corrupt-*"))) == 1
     assert running.logged("state-loaded") == []
     assert running.mail("a") == "DUNNO"
@@ -363,7 +367,7 @@ def test_a_disk_that_fails_is_said_once_and_when_it_is_over(running: Running) ->
         assert running.mail("b") == "DUNNO"
         other.execute("ROLLBACK")
     running.waits_for(lambda: running.logged("state-saved-again"))
-    assert len(running.logged("state-trouble")) == 1
+    running.waits_for(lambda: len(running.logged("state-trouble")) == 1)
     assert running.kept("limit few") == 2
     assert running.stop(process) == 0
 

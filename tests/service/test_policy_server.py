@@ -20,6 +20,7 @@ from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.counting.distinct import Hasher
 from policyd.protocol.reply import PASS, Verdict
 from policyd.protocol.request import Request
+from policyd.service.dialogue import Answering
 from policyd.service.log_writer import Priority
 from policyd.service.maillog import MailLog
 from policyd.service.policy_server import PolicyServer, PolicyService
@@ -63,7 +64,7 @@ class House:
             for event in events:
                 log.happened(event)
 
-        self.service = PolicyService(self.engine, log, self.now, happened)
+        self.service = PolicyService(Answering(self.engine, log, self.now, happened))
 
     def now(self) -> Instant:
         return Instant(WallTime(START + self.seconds), MonotonicTime(1000 + self.seconds))
@@ -290,7 +291,7 @@ def test_a_fault_of_the_log_lets_mail_flow_too() -> None:
     def broken(event: object) -> None:
         raise ValueError(event)
 
-    house.service.log.happened = broken  # type: ignore[method-assign]
+    house.service.answering.log.happened = broken  # type: ignore[method-assign]
     for number in range(4):
         server.dataReceived(asked(recipient=f"r{number}@away.example"))
     server.dataReceived(asked("END-OF-MESSAGE", recipient_count=4))
@@ -328,7 +329,7 @@ def test_a_refusal_is_sent_and_logged() -> None:
 def test_a_peer_is_known_by_its_host(peer: Any, shown: str) -> None:
     house = House()
     server, _ = house.connect(peer)
-    assert server._connection.host == getattr(peer, "host", "unix")
+    assert server.host == getattr(peer, "host", "unix")
     server.dataReceived(b"\n")
     assert house.lines.fields[0]["peer"] == shown
 
@@ -360,7 +361,7 @@ def test_the_engine_is_told_of_a_lost_connection() -> None:
     other, _ = house.connect()
     assert house.service.servers == {server, other}
     server.connectionLost(Failure(ConnectionLost()))
-    assert engine.lost == [server._connection]
+    assert engine.lost == [server._dialogue._connection]
     assert house.service.servers == {other}
 
 

@@ -8,23 +8,19 @@ from aup.building import START, policy
 from policyd.clock import Instant, MonotonicTime, WallTime
 from policyd.protocol.request import Request
 from policyd.service.request_figures import RequestFigures
-from policyd.service.wiring_counts import Listening, WiringCommand, WiringCounts
+from policyd.service.wiring_counts import Listening, WiringCommand
 
 
 class Asked:
     def __init__(self) -> None:
-        self.counts = WiringCounts()
         self.figures = RequestFigures()
         self.now = Instant(WallTime(START), MonotonicTime(100.0))
         listening = Listening(["tcp:127.0.0.1:1"], ["unix:/run/milter"])
-        self._command = WiringCommand(
-            self.counts, self.figures, listening, policy, lambda: self.now
-        )
+        self._command = WiringCommand(self.figures, listening, policy, lambda: self.now)
 
     def ask(self, **attributes: str) -> None:
         request = Request(attributes)
         self.figures.answered(request, "DUNNO", 1e-5)
-        self.counts.asked(request)
 
     def told(self) -> dict[str, Any]:
         command = self._command.commands["wiring"]
