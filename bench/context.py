@@ -78,6 +78,10 @@ class Bench:
         """Return the daemon to be beside a compiled one, by its name; none beside another."""
         return {NOT_COMPILED: self.plain.policyd(policy, NOT_COMPILED)} if self.plain else {}
 
+    def snapshot(self, subject: Subject) -> list[str]:
+        """Return the command by which *subject* writes a snapshot."""
+        return [*self.make.policyd_command, "snapshot", "--socket", str(subject.admin)]
+
     def ask(self, subject: Subject, **options: float | str | bool) -> Sample:
         """Let *subject* be asked a sample's worth, of messages that were never seen before."""
         self._serial += 1

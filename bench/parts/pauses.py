@@ -46,7 +46,7 @@ def _taken(bench: Bench, subject: Subject, accounts: int, rate: float, _: int) -
 
 
 def _during_snapshot(bench: Bench, subject: Subject, accounts: int, number: int) -> Sample:
-    words = [*bench.make.policyd_command, "snapshot", "--socket", str(subject.admin)]
+    words = bench.snapshot(subject)
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writing:  # noqa: S603
         sample = _taken(bench, subject, accounts, RATE, number)
         said = writing.communicate(timeout=300)[0]

@@ -87,9 +87,9 @@ class Usage(ABC):
         """
         self.timeline.advance(now)
         looked = 0
-        while looked < at_most and self._is_walking(now):
-            assert self._walk is not None
-            key = next(self._walk, None)
+        while looked < at_most and (walk := self._walk or self._walk_due(now)) is not None:
+            self._walk = walk
+            key = next(walk, None)
             if key is None:
                 self._walk = None
             else:
@@ -117,29 +117,25 @@ class Usage(ABC):
                 found[number][key] = amount
         return found
 
-    def _is_walking(self, now: WallTime) -> bool:
-        """Tell whether a walk is under way; one begins when buckets have left and it is time."""
-        if self._walk is not None:
-            return True
+    def _walk_due(self, now: WallTime) -> Iterator[str] | None:
+        """Return a walk that is to begin; None if nothing has left, or it is not long ago."""
         first, pause = self.timeline.first, self.timeline.window / _WALKS
         # a clock that was stepped back is no reason to wait
         if first == self._walked or self._next_walk - pause <= now < self._next_walk:
-            return False
+            return None
         self._walked, self._next_walk = first, now + pause
-        self._walk = self.keys()
-        return True
+        return self.keys()
 
     @abstractmethod
     def _shorten(self, key: str) -> None:
         """Forget what *key* has of buckets that are gone."""
 
-    def _keep(self, key: str, before: bytes | None, after: bytes) -> None:
-        """Let the run of *key* be *after*; it has none if that is empty."""
-        runs = self._runs.dicts[hash(key) % SHARDS]
+    def _keep(self, key: str, before: bytes, after: bytes) -> None:
+        """Let the run of *key*, which is as *before*, be what is left of it *after*."""
         if after:
-            runs[key] = after
-            self._weight += len(after) - (-RUN - len(key) if before is None else len(before))
-        elif before is not None:
+            self._runs.dicts[hash(key) % SHARDS][key] = after
+            self._weight += len(after) - len(before)
+        else:
             self.forget(key)
 
     @abstractmethod
