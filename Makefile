@@ -8,8 +8,8 @@ COMPILED := .venv-compiled
 BIN := $(VENV)/bin
 MEASURED := --policyd $(COMPILED)/bin/policyd --core compiled
 
-.PHONY: run test test-e2e test-all-else test-oldest compiled test-compiled faults soak fuzz bench \
-	bench-content bench-quick check clean
+.PHONY: run test test-oldest compiled test-compiled faults soak fuzz bench bench-content bench-quick \
+	check clean
 
 run: $(VENV)/installed
 	@mkdir -p var
@@ -19,15 +19,6 @@ run: $(VENV)/installed
 test: $(VENV)/tested-with
 	@tests/provision
 	$(BIN)/pytest
-
-# the same in two halves that may run at once: both wait more than they work
-test-e2e: $(VENV)/tested-with
-	@tests/provision
-	$(BIN)/pytest tests/e2e
-
-test-all-else: $(VENV)/tested-with
-	@tests/provision
-	$(BIN)/pytest --ignore=tests/e2e
 
 faults: $(VENV)/tested-with
 	@tests/provision
