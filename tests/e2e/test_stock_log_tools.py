@@ -83,8 +83,12 @@ def logs(mail: MailSystem, tmp_path: Path) -> Logs:
 
 
 def log(mail: MailSystem, since: int) -> str:
-    """Return what Postfix has logged, under the name that it has where there is only one."""
-    return mail.postfix.log(since).replace("postfix-policyd-test/", "postfix/")
+    """Return what Postfix has logged, under the name that it has where there is only one.
+
+    And with a day below ten as syslog writes it, not as Postfix's own log file has it.
+    """
+    logged = mail.postfix.log(since).replace("postfix-policyd-test/", "postfix/")
+    return re.sub(r"(?m)^(\w{3}) 0", r"\1  ", logged)
 
 
 def obey(daemon: Daemon, rules: str) -> None:
