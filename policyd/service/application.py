@@ -29,6 +29,7 @@ from policyd.service.admin_request import Command
 from policyd.service.admin_socket import ADMINISTRATORS, AdminService
 from policyd.service.administration import Administration
 from policyd.service.audit import Audit
+from policyd.service.background import take_short_turns
 from policyd.service.controlling import Controlling
 from policyd.service.dialogue import Answering
 from policyd.service.explaining import Explaining
@@ -117,6 +118,7 @@ def serve(
     """
     # The reactor's own clock is the wall's, and a step back would stop every timer.
     reactor.seconds = time.monotonic
+    take_short_turns()
     writer = LogWriter(sys.stderr.fileno(), options.log_level, os.environ)
     log = MailLog(writer)
     globalLogPublisher.addObserver(_CriticalTo(log))

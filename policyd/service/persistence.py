@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
-from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from policyd.aup.engine import Engine
@@ -20,6 +19,7 @@ from policyd.aup.policy import Policy
 from policyd.aup.series import Forget
 from policyd.clock import Instant, MonotonicTime
 from policyd.counting.distinct import Hasher
+from policyd.service.background import in_background
 from policyd.service.maillog import MailLog
 from policyd.storage.files import COPY
 from policyd.storage.store import LostError, Store
@@ -133,7 +133,7 @@ class Persistence:
         """Make the hot copy; fires when that is done, or has failed and been logged."""
         if self._wait:
             return succeed(None)
-        return deferToThread(self._store.copy).addCallbacks(
+        return in_background(self._store.copy).addCallbacks(
             self._has_copied, lambda failure: self._log.state_not_copied(failure.value)
         )
 
@@ -151,7 +151,7 @@ class Persistence:
         snapshot = whole or last or due
         if snapshot:
             self._last_snapshot = now.monotonic
-        done = deferToThread(
+        done = in_background(
             self._store.write, kept, now.wall, entries, snapshot=snapshot, whole=whole
         )
         done.addCallbacks(
@@ -160,7 +160,7 @@ class Persistence:
         return done.addCallback(lambda _: engine.ladder.take_effect(waiting))
 
     def _forget(self, engine: Engine, now_gone: Callable[[], Forget]) -> Deferred[None]:
-        done = deferToThread(self._store.forget, now_gone())
+        done = in_background(self._store.forget, now_gone())
         return done.addCallback(lambda _: self._write(engine))
 
     def _entries(self, engine: Engine, *, whole: bool) -> list[Entry]:
@@ -174,7 +174,7 @@ class Persistence:
     def _last_write(self, engine: Engine) -> Deferred[None]:
         transactions = engine.open_transactions(self._now())
         done = self._write(engine, last=True)
-        done.addCallback(lambda _: deferToThread(self._store.keep, transactions))
+        done.addCallback(lambda _: in_background(self._store.keep, transactions))
         done.addErrback(lambda failure: self._log.state_trouble(failure.value))
         return done.addCallback(lambda _: self._store.close())
 

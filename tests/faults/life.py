@@ -128,4 +128,4 @@ def at_once(done: Deferred[None]) -> None:
 @pytest.fixture
 def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is for a thread be done when it is asked for."""
-    monkeypatch.setattr(persistence, "deferToThread", maybeDeferred)
+    monkeypatch.setattr(persistence, "in_background", maybeDeferred)
