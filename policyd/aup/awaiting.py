@@ -27,9 +27,10 @@ MOST: Final = 100_000
 class Awaiting:
     """What is known of messages by their queue ids; nothing as long as nobody *watches*."""
 
-    __slots__ = ("_decided", "_expected", "_waiting", "watches")
+    __slots__ = ("_decided", "_expected", "_waiting", "most", "watches")
 
     def __init__(self) -> None:
+        self.most = MOST
         self.watches = False
         self._expected: dict[str, None] = {}
         self._waiting: dict[str, tuple[Asked, MonotonicTime]] = {}
@@ -90,11 +91,11 @@ class Awaiting:
     def tidy(self, now: MonotonicTime, at_most: int) -> int:
         """Forget up to *at_most* messages that are too old or too many; return how many."""
         waiting = ((queue_id, since) for queue_id, (_, since) in self._waiting.items())
-        old = list(_old(waiting, len(self._waiting) - MOST, now, at_most))
+        old = list(_old(waiting, len(self._waiting) - self.most, now, at_most))
         for queue_id in old:
             self.drop(queue_id)
         at_most -= len(old)
-        past = list(_old(iter(self._decided.items()), len(self._decided) - MOST, now, at_most))
+        past = list(_old(iter(self._decided.items()), len(self._decided) - self.most, now, at_most))
         for queue_id in past:
             del self._decided[queue_id]
         return len(old) + len(past)

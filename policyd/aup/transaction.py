@@ -211,9 +211,11 @@ class Connection:
 
 
 class Transactions:
-    """All open transactions."""
+    """All open transactions, no more than *most_open*, with *most_recipients* in all."""
 
     def __init__(self) -> None:
+        self.most_open = MOST_OPEN
+        self.most_recipients = MOST_RECIPIENTS
         self._open: dict[tuple[str, str], Transaction] = {}
         self._by_age: dict[Transaction, None] = {}  # those that may still hold, oldest first
         self._orphans: deque[tuple[MonotonicTime, Transaction]] = deque()
@@ -329,7 +331,7 @@ class Transactions:
             self._recipients += more
 
     def _too_many(self) -> bool:
-        return len(self._open) > MOST_OPEN or self._recipients > MOST_RECIPIENTS
+        return len(self._open) > self.most_open or self._recipients > self.most_recipients
 
     def _take_in(self, transaction: Transaction) -> None:
         self._open[transaction.host, transaction.instance] = transaction

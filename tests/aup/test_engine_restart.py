@@ -4,9 +4,7 @@ from dataclasses import replace
 
 import pytest
 from aup.building import DAY, HOUR, Desk, external, limit, policy, request
-from conftest import Lower
 
-from policyd.aup import transaction
 from policyd.aup.policy import Count, EndSession, Mode, Recipients, Refuse, State
 from policyd.aup.transaction import Connection
 
@@ -200,9 +198,9 @@ def test_within_the_caps_nothing_is_forgotten() -> None:
     assert desk.usage("bulk") == 100
 
 
-def test_open_transactions_are_capped_and_the_oldest_goes(lower: Lower) -> None:
-    lower(transaction, "MOST_OPEN", 3)
+def test_open_transactions_are_capped_and_the_oldest_goes() -> None:
     desk = Desk(policy(limit(max=5), ALL))
+    desk.engine.transactions.most_open = 3
     for n in range(5):
         asked = request("RCPT", "a@away.example", instance=f"i{n}")
         desk.ask(asked, Connection("mx"))
@@ -212,9 +210,9 @@ def test_open_transactions_are_capped_and_the_oldest_goes(lower: Lower) -> None:
     assert kept == ["i2", "i3", "i4"]
 
 
-def test_recipients_of_open_transactions_are_capped(lower: Lower) -> None:
-    lower(transaction, "MOST_RECIPIENTS", 10)
+def test_recipients_of_open_transactions_are_capped() -> None:
     desk = Desk(policy(ALL))
+    desk.engine.transactions.most_recipients = 10
     for n in range(4):
         for recipient in external(4):
             desk.ask(request("RCPT", recipient, instance=f"i{n}"), Connection("mx"))

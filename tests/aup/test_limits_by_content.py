@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import pytest
 from aup.building import DAY, HOUR, Desk, external, limit, policy, request
-from conftest import Lower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policyd.aup import awaiting
 from policyd.aup.address import LocalDomains
 from policyd.aup.awaiting import WAITS
 from policyd.aup.deciding_content import Shown
@@ -282,9 +280,7 @@ def test_a_message_without_a_login_is_held_to_no_limit_per_account() -> None:
     assert house.shown(NEWS, "a@away.example", login="").verdict.verb == "DUNNO"
 
 
-def test_content_that_is_expected_and_never_shown_is_forgotten(
-    lower: Lower,
-) -> None:
+def test_content_that_is_expected_and_never_shown_is_forgotten() -> None:
     house = House(rules())
     house.next_message()
     house.rcpt("r0@away.example")
@@ -296,7 +292,7 @@ def test_content_that_is_expected_and_never_shown_is_forgotten(
     assert len(house.engine.awaiting) == 0
     assert house.held == (0, 0)
 
-    lower(awaiting, "MOST", 2)
+    house.engine.awaiting.most = 2
     for _ in range(4):
         house.next_message()
         house.expect()
