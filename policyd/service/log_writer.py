@@ -10,12 +10,10 @@ import threading
 import time
 from collections.abc import Mapping
 from enum import IntEnum
+from select import PIPE_BUF
 from typing import Final
 
 _MOST_WAITING: Final = 10_000
-
-_AT_ONCE: Final = 100
-"""Lines that are written together, at most."""
 
 _PAUSE: Final = 0.01
 """Seconds in which lines gather: a thread that wakes for each one takes turns from who answers."""
@@ -75,15 +73,18 @@ class LogWriter:
         self._queue.put(text.encode("ascii", "backslashreplace"))
 
     def _run(self) -> None:
-        is_open = True
-        while is_open:
-            lines = [self._queue.get()]
-            while len(lines) < _AT_ONCE and not self._queue.empty():
-                lines.append(self._queue.get())
-            self._write_out(b"".join(filter(None, lines)))
-            is_open = None not in lines
-            if is_open and self._queue.empty():
+        gathered = b""
+        while (line := self._queue.get()) is not None:
+            # so much goes into a pipe whole or not at all, wherever the process may end (pipe(7))
+            if gathered and len(gathered) + len(line) > PIPE_BUF:
+                self._write_out(gathered)
+                gathered = b""
+            gathered += line
+            if self._queue.empty():
+                self._write_out(gathered)
+                gathered = b""
                 time.sleep(_PAUSE)
+        self._write_out(gathered)
 
     def _write_out(self, lines: bytes) -> None:
         rest = memoryview(lines)

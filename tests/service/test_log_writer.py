@@ -167,10 +167,26 @@ def test_lines_that_wait_are_written_together(pipe: Pipe, monkeypatch: pytest.Mo
     while not written and time.monotonic() < deadline:
         time.sleep(0.001)
     for number in range(150):
-        writer.write(Priority.INFO, f"line {number}")
+        writer.write(Priority.INFO, f"{number:096}")
     pipe.read(151)
     writer.close()
-    assert [data.count(b"\n") for data in written] == [1, 100, 50]
+    assert [data.count(b"\n") for data in written] == [1, 40, 40, 40, 30]
+
+
+def test_a_pipe_never_ends_in_half_a_line(pipe: Pipe) -> None:
+    fcntl.fcntl(pipe.writer, fcntl.F_SETFL, os.O_NONBLOCK)
+    writer = LogWriter(pipe.writer, Priority.DEBUG, pipe.journal)
+    line = "x" * 200  # no power of two
+    for _ in range(1000):
+        writer.write(Priority.INFO, line)
+    deadline = time.monotonic() + PATIENCE
+    while writer._queue.qsize() > 900 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.1)  # until nothing more goes into it
+    written = os.read(pipe.reader, 1 << 20)
+    assert set(written.splitlines(keepends=True)) == {f"<6>{line}\n".encode("ascii")}
+    pipe.read(1000 - written.count(b"\n"))
+    writer.close()
 
 
 def test_a_line_longer_than_the_pipe_is_written_whole(pipe: Pipe) -> None:
