@@ -161,7 +161,7 @@ class _Daemon:
         self._engine = self._persistence.load(policy)
         self._engine.trace = self._log.shows_requests
         answering = Answering(self._engine, self._log, now, self._happened)
-        self._service = PolicyService(answering)
+        self._service = PolicyService(answering, reactor)
         secret = self._persistence.secret
         self._contents = ShownContent(self._engine, secret, self._log, now, self._happened)
         self._notices = self._notify()

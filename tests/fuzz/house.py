@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from faults.life import at_once
-from service.test_policy_server import TcpWire
+from service.test_policy_server import TcpWire, TurnEnds
 from twisted.internet.address import IPv4Address
 
 from policyd.aup.engine import Engine
@@ -108,7 +108,8 @@ class House:
     def _begin(self) -> None:
         self._persistence = Persistence(self._directory, self._log, self.now)
         self.engine: Engine = self._persistence.load(self._policy)
-        self.service = PolicyService(Answering(self.engine, self._log, self.now, self._happened))
+        answering = Answering(self.engine, self._log, self.now, self._happened)
+        self.service = PolicyService(answering, TurnEnds())  # type: ignore[arg-type]
 
     def _happened(self, events: Sequence[Event]) -> None:
         for event in events:

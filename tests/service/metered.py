@@ -41,7 +41,8 @@ class Metered:
         self.log = MailLog(self.lines)  # type: ignore[arg-type]
         self.engine = Engine(rules, Hasher(b"x"))
         self.persistence = Persistence(directory, self.log, self.now)
-        self.service = PolicyService(Answering(self.engine, self.log, self.now, self.happened))
+        answering = Answering(self.engine, self.log, self.now, self.happened)
+        self.service = PolicyService(answering, self.clock)  # type: ignore[arg-type]
         self.contents = ShownContent(self.engine, b"x", self.log, self.now, self.happened)
         outside = Outside(self.log, self.now, self.clock, lambda _: None, lambda *_: None)  # type: ignore[arg-type, return-value]
         self.notices = NoticeQueue(lambda: None, outside, lambda _: None)

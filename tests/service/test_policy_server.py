@@ -9,6 +9,7 @@ from protocol.streams import chunked
 from service.log_lines import Lines
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
@@ -23,7 +24,7 @@ from policyd.protocol.request import Request
 from policyd.service.dialogue import Answering
 from policyd.service.log_writer import Priority
 from policyd.service.maillog import MailLog
-from policyd.service.policy_server import PolicyServer, PolicyService
+from policyd.service.policy_server import _TOGETHER, PolicyServer, PolicyService
 
 DUNNO = b"action=DUNNO\n\n"
 TCP = IPv4Address("TCP", "192.0.2.25", 40123)
@@ -50,10 +51,20 @@ class TcpWire(Wire):
         self.options["nodelay"] = enabled
 
 
-class House:
-    """A service, the engine behind it, its log, and a clock."""
+class TurnEnds:
+    """A reactor's clock on which every turn has one event."""
 
-    def __init__(self, engine: Any = None) -> None:
+    def callLater(self, _seconds: float, call: Callable[[], None]) -> None:  # noqa: N802
+        call()
+
+
+class House:
+    """A service, the engine behind it, its log, and a clock; a *turn* ends when that is advanced.
+
+    Without it every event ends one.
+    """
+
+    def __init__(self, engine: Any = None, turn: Any = None) -> None:
         self.lines = Lines(Priority.INFO)
         self.seconds = 0.0
         rules = policy(limit("two", "account", count=Count.RECIPIENTS, max=2))
@@ -64,7 +75,8 @@ class House:
             for event in events:
                 log.happened(event)
 
-        self.service = PolicyService(Answering(self.engine, log, self.now, happened))
+        answering = Answering(self.engine, log, self.now, happened)
+        self.service = PolicyService(answering, turn or TurnEnds())
 
     def now(self) -> Instant:
         return Instant(WallTime(START + self.seconds), MonotonicTime(1000 + self.seconds))
@@ -352,6 +364,63 @@ def test_a_peer_that_does_not_read_is_not_read_from() -> None:
     wire.producer.stopProducing()
     assert wire.producerState == "producing"
     assert not wire.disconnecting
+
+
+# turns of the reactor
+
+
+def test_what_is_answered_in_one_turn_is_sent_at_its_end() -> None:
+    turn = Clock()
+    house = House(turn=turn)
+    (first, told), (second, also_told) = house.connect(), house.connect()
+    first.dataReceived(asked())
+    second.dataReceived(asked())
+    assert told.writes == also_told.writes == []
+    turn.advance(0)
+    assert told.writes == also_told.writes == [DUNNO]
+    assert not turn.getDelayedCalls()
+    second.dataReceived(asked())
+    turn.advance(0)
+    assert also_told.writes == [DUNNO] * 2
+
+
+def test_none_waits_for_more_than_some_others() -> None:
+    turn = Clock()
+    house = House(turn=turn)
+    connections = [house.connect() for _ in range(_TOGETHER + 1)]
+    for server, _ in connections:
+        server.dataReceived(asked())
+    assert [len(wire.writes) for _, wire in connections] == [1] * _TOGETHER + [0]
+    turn.advance(0)
+    assert [len(wire.writes) for _, wire in connections] == [1] * (_TOGETHER + 1)
+
+
+def test_what_was_answered_is_sent_before_the_connection_ends() -> None:
+    turn = Clock()
+    house = House(turn=turn)
+    server, wire = house.connect()
+    server.dataReceived(asked() + b"no attribute\n\n")
+    assert (wire.writes, wire.disconnecting) == ([DUNNO], True)
+    house = House(turn=turn)
+    server, wire = house.connect()
+    server.dataReceived(asked())
+    house.service.close()
+    assert (wire.writes, wire.disconnecting) == ([DUNNO], True)
+    turn.advance(0)
+    assert wire.writes == [DUNNO]
+
+
+def test_a_connection_that_is_lost_in_the_turn_holds_up_no_other() -> None:
+    turn = Clock()
+    house = House(turn=turn)
+    (gone, lost), (server, wire) = house.connect(), house.connect()
+    gone._send_some = lambda _: pytest.fail("there is no socket any more")
+    gone.dataReceived(asked())
+    server.dataReceived(asked())
+    lost.connected = False
+    gone.connectionLost()
+    turn.advance(0)
+    assert wire.writes == [DUNNO]
 
 
 def test_the_engine_is_told_of_a_lost_connection() -> None:
