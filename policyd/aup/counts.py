@@ -41,6 +41,7 @@ class Counts:
         self._lives = {scope: _longest_window(policy, scope) for scope in SCOPES}
         self.groups = {scope: Groups(policy.likeness, self._lives[scope]) for scope in SCOPES}
         self.campaigns = {scope: Campaigns(self._lives[scope]) for scope in SCOPES}
+        self._joined = WallTime(0.0)  # when a group was last prolonged
 
     def counter(self, limit: Limit) -> Counter:
         """Return the counter of *limit*."""
@@ -90,6 +91,7 @@ class Counts:
 
     def join(self, scope: Scope, message: Message, now: WallTime) -> None:
         """Let *message*, which is counted, be one of those that it is like within *scope*."""
+        self._joined = now
         kind, name = scope
         if message.fingerprint is not None:
             self.campaigns[kind].join(name, message.fingerprint, now)
@@ -110,13 +112,16 @@ class Counts:
         """Return what was counted since the last call."""
         self.tidy(now, 0)
         limits = {name: counter.take() for name, _, counter in self._parts()}
-        return self._series(now, limits, {name: one.take() for name, one in self.alike().items()})
+        groups = {name: one.take() for name, one in self.alike().items()}
+        # were the bucket that of now, after a step of the clock it would outlive them
+        return self._series(now, limits, groups, min(self._joined, now))
 
     def whole(self, now: WallTime) -> Kept:
         """Return all that is counted."""
         self.tidy(now, 0)
         limits = {name: counter.whole() for name, _, counter in self._parts()}
-        return self._series(now, limits, {name: one.whole() for name, one in self.alike().items()})
+        groups = {name: one.whole() for name, one in self.alike().items()}
+        return self._series(now, limits, groups, now)
 
     def restore(self, kept: Kept, now: WallTime) -> list[str]:
         """Take what *take* or *whole* gave, into empty counters; return the ids left empty."""
@@ -194,20 +199,26 @@ class Counts:
                 yield f"{LIMIT} {limit}{part}", limit, one
 
     def _series(
-        self, now: WallTime, limits: dict[str, list[Bucket]], groups: dict[str, dict[str, bytes]]
+        self,
+        now: WallTime,
+        limits: dict[str, list[Bucket]],
+        groups: dict[str, dict[str, bytes]],
+        prolonged: WallTime,
     ) -> Kept:
-        """Return the changes or contents of *limits* and *groups* as series."""
+        """Return the changes or contents of *limits* and of *groups*, *prolonged* when that says.
+
+        Or some of them before that.
+        """
         series: dict[str, Series] = {}
         for name, limit, counter in self._parts():
             oldest, latest = counter.timeline.oldest(now), counter.timeline.latest(now)
             series[name] = Series(self._meanings[limit], oldest, latest, limits[name])
         for name, entries in groups.items():
             kind, scope = name.split()
-            latest = (now // _GROUPS_WIDTH + 1) * _GROUPS_WIDTH
-            buckets = [Bucket(latest, entries)] if entries else []
+            buckets = [Bucket(_end_of(prolonged), entries)] if entries else []
             oldest = now - self._lives[scope]
             meaning = "size" if kind == LIKENESS else "content"
-            series[name] = Series(meaning, oldest, latest, buckets)
+            series[name] = Series(meaning, oldest, _end_of(now), buckets)
         return series
 
     def _check(self) -> None:
@@ -216,6 +227,11 @@ class Counts:
             counter._check()
         for groups in self.alike().values():
             groups._check()
+
+
+def _end_of(now: WallTime) -> float:
+    """Return when the bucket ends that groups prolonged *now* are kept in."""
+    return (now // _GROUPS_WIDTH + 1) * _GROUPS_WIDTH
 
 
 def _check_kind(buckets: Iterable[Bucket], kind: type[int] | type[bytes]) -> None:

@@ -60,6 +60,19 @@ def test_a_clock_that_was_stepped_back_between_two_runs_locks_nobody_out(step: f
     assert desk.mail(*external(2, start=2)) == "DUNNO"
 
 
+def test_a_group_that_has_ended_stays_so_whatever_the_clock_did() -> None:
+    desk = Desk(policy(limit(max=5)))
+    assert desk.mail(*external(3)) == "DUNNO"
+    desk.step(HOUR)  # before anything is written
+    desk.journal()
+    desk.later(DAY - HOUR + 600)
+    assert desk.usage("bulk") == 0
+    desk.journal()
+    desk.step(-HOUR)
+    desk.restart()
+    assert len(desk.engine.counts.groups["account"]) == 0
+
+
 def test_what_counts_something_else_starts_empty() -> None:
     desk = Desk(policy(limit(max=5), ALL))
     assert desk.mail(*external(2)) == "DUNNO"
