@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
-from policyd.aup.likeness_grid import Grid, Group, Place, pack, unpack
+from policyd.aup.likeness_grid import Grid, Group, Place, Spot, pack, unpack
 from policyd.aup.policy import Likeness, LikenessBy
 from policyd.clock import WallTime
 from policyd.oldest_first import OldestFirst
@@ -42,7 +42,7 @@ class Groups:
         self._tidied: Iterator[Place] = iter(())
         self._eviction: OldestFirst[Place] = OldestFirst()
         self._asked: tuple[str, int, WallTime] | None = None  # what is found is joined next
-        self._answer: Group | None = None
+        self._spot: Spot
 
     def __len__(self) -> int:
         return self._grid.count
@@ -77,23 +77,24 @@ class Groups:
         """Return the likeness of a message of *size* bytes; None if it is like no other yet."""
         if self._likeness.without_content is LikenessBy.ANY:
             return EVERYTHING
-        group = self._nearest(scope, size, now)
-        return None if group is None else str(group.serial)
+        serial = self._nearest(scope, size, now).serial
+        return str(serial) if serial else None
 
     def join(self, scope: str, size: int, now: WallTime) -> str:
         """Return the likeness of a message that is committed: its group is prolonged, or opened."""
         if self._likeness.without_content is LikenessBy.ANY:
             return EVERYTHING
-        found = self._nearest(scope, size, now)
-        if found is None:
-            group = Group(size, self._next_serial, now)
+        spot = self._nearest(scope, size, now)
+        self._asked = None
+        serial = spot.serial
+        if not serial:
+            serial = self._next_serial
             self._next_serial += 1
-        else:
-            group = Group(found.size, found.serial, now)
-        self._put(scope, group)
-        self._changes[group.serial] = pack((group,))
-        self._changed_in[group.serial] = scope
-        return str(group.serial)
+        self._changes[serial] = self._grid.prolong(spot, serial, now)
+        self._changed_in[serial] = scope
+        if self._next_grid is not None:
+            self._next_grid.put(scope, Group(spot.size, serial, now))
+        return str(serial)
 
     def tidy(self, now: WallTime, at_most: int) -> int:
         """Forget groups that have ended; look at the next *at_most*, return how many have."""
@@ -159,11 +160,11 @@ class Groups:
                 self._put(scope, group)
                 self._next_serial = max(self._next_serial, group.serial + 1)
 
-    def _nearest(self, scope: str, size: int, now: WallTime) -> Group | None:
+    def _nearest(self, scope: str, size: int, now: WallTime) -> Spot:
         if self._asked != (scope, size, now):
             self._asked = scope, size, now
-            self._answer = self._grid.nearest(scope, size, self._life, now)
-        return self._answer
+            self._spot = self._grid.nearest(scope, size, self._life, now)
+        return self._spot
 
     def _put(self, scope: str, group: Group) -> None:
         self._asked = None

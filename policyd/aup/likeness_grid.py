@@ -53,6 +53,22 @@ class Place(NamedTuple):
     key: str
 
 
+class Spot:
+    """Where in the grid a group is: *at* a place in what is *packed* in the cell of a *key*.
+
+    It has that *size* and *serial*; one that is yet to be opened has 0, and its place is the end.
+    """
+
+    __slots__ = ("at", "key", "packed", "serial", "size")
+
+    def __init__(self, key: str, packed: bytes, size: int) -> None:
+        self.key = key
+        self.packed = packed
+        self.at = len(packed)
+        self.size = size
+        self.serial = 0
+
+
 class Grid:
     """Groups by scope and cell, for the tolerance of one *likeness*.
 
@@ -74,52 +90,60 @@ class Grid:
         """Tell whether the tolerance is that of *likeness*."""
         return (self._tolerance, self._percent) == (likeness.tolerance, likeness.percent)
 
-    def nearest(self, scope: str, size: int, life: float, now: WallTime) -> Group | None:
-        """Return the group that a message of *size* is most alike to, the older one of two.
+    def nearest(self, scope: str, size: int, life: float, now: WallTime) -> Spot:
+        """Return where the group is that a message of *size* is most alike to, the older of two.
+
+        If it is like none, that is where its own would be.
 
         Those that were not prolonged for a *life* before *now* have ended.
         """
-        best: Group | None = None
-        least = 0
-        least_cell, most_cell = self._cells(size)
-        for cell in range(least_cell, most_cell + 1):
-            key = f"{scope}\n{cell}"
-            packed = self.cells.dicts[hash(key) % SHARDS].get(key)
-            if packed is None:
-                continue
-            for group in _GROUP.iter_unpack(packed):
-                difference = abs(group[0] - size)
-                if (
-                    difference <= self._tolerated(group[0])
-                    and group[2] + life > now
-                    and (best is None or (difference, group[1]) < (least, best.serial))
-                ):
-                    best = Group(*group)
-                    least = difference
-        return best
+        own = self._cell(size)
+        spot = self._spot(scope, own, size)
+        self._search(spot, spot.key, spot.packed, size, now - life)
+        least, most = self._cells(size, own)
+        for cell in range(least, most + 1):
+            if cell != own:
+                key = f"{scope}\n{cell}"
+                packed = self.cells.dicts[hash(key) % SHARDS].get(key)
+                if packed is not None:
+                    self._search(spot, key, packed, size, now - life)
+        return spot
+
+    def prolong(self, spot: Spot, serial: int, now: WallTime) -> bytes:
+        """Let the group at *spot*, which is as it was found, have been prolonged *now*.
+
+        It is the one of that *serial*, or is opened by that name. Return it, packed.
+        """
+        packed, at = spot.packed, spot.at
+        new = _GROUP.pack(spot.size, serial, now)
+        cells = self.cells.dicts[hash(spot.key) % SHARDS]
+        if not packed:
+            cells[spot.key] = new
+            self._grow(_CELL + len(spot.key) + _GROUP.size)
+        elif at == len(packed):
+            cells[spot.key] = packed + new
+            self._grow(_GROUP.size)
+        else:
+            cells[spot.key] = packed[:at] + new + packed[at + _GROUP.size :]
+        return new
 
     def put(self, scope: str, group: Group) -> None:
         """Put in *group*, in the place of what it was before."""
-        key = f"{scope}\n{self._cell(group.size)}"
-        cells = self.cells.dicts[hash(key) % SHARDS]
-        packed = cells.get(key)
-        new = _GROUP.pack(*group)
-        if packed is None:
-            cells[key] = new
-            self.count += 1
-            self.weight += _CELL + len(key) + _GROUP.size
-            return
-        at = _place_of(packed, group.serial)
-        cells[key] = packed[:at] + new + packed[at + _GROUP.size :]
-        if at == len(packed):
-            self.count += 1
-            self.weight += _GROUP.size
+        spot = self._spot(scope, self._cell(group.size), group.size)
+        spot.at = _place_of(spot.packed, group.serial)
+        self.prolong(spot, group.serial, group.last)
 
     def remove(self, scope: str, group: Group) -> None:
         """Take out *group*, if it is there."""
-        key, packed = self._found(scope, group)
-        at = _place_of(packed, group.serial)
-        self._keep(key, packed, packed[:at] + packed[at + _GROUP.size :])
+        spot = self._spot(scope, self._cell(group.size), group.size)
+        key, before, at = spot.key, spot.packed, _place_of(spot.packed, group.serial)
+        after = before[:at] + before[at + _GROUP.size :]
+        self.count += (len(after) - len(before)) // _GROUP.size
+        self.weight += _weight(key, after) - _weight(key, before)
+        if after:
+            self.cells.of(key)[key] = after
+        elif before:
+            del self.cells.of(key)[key]
 
     def places(self) -> Iterator[Place]:
         """Yield all cells; while groups come and go, those that are there all the time."""
@@ -131,29 +155,44 @@ class Grid:
         """Return the groups in *place*."""
         return list(unpack(self.cells.of(place.key).get(place.key, b"")))
 
-    def _found(self, scope: str, group: Group) -> tuple[str, bytes]:
-        key = f"{scope}\n{self._cell(group.size)}"
-        return key, self.cells.of(key).get(key, b"")
+    def _spot(self, scope: str, cell: int, size: int) -> Spot:
+        """Return where in its *cell* a group of *size* would be opened."""
+        key = f"{scope}\n{cell}"
+        return Spot(key, self.cells.dicts[hash(key) % SHARDS].get(key, b""), size)
 
-    def _keep(self, key: str, before: bytes, after: bytes) -> None:
-        self.count += (len(after) - len(before)) // _GROUP.size
-        self.weight += _weight(key, after) - _weight(key, before)
-        if after:
-            self.cells.of(key)[key] = after
-        elif before:
-            del self.cells.of(key)[key]
+    def _search(self, spot: Spot, key: str, packed: bytes, size: int, ended: float) -> None:
+        """Let *spot* be at the nearest group, if that is in *packed*, the cell with that *key*."""
+        for at in range(0, len(packed), _GROUP.size):
+            first: int
+            serial: int
+            last: float
+            first, serial, last = _GROUP.unpack_from(packed, at)
+            difference = abs(first - size)
+            if difference > self._tolerated(first) or last <= ended:
+                continue
+            if spot.serial and (difference, serial) >= (abs(spot.size - size), spot.serial):
+                continue
+            spot.key, spot.packed, spot.at = key, packed, at
+            spot.size, spot.serial = first, serial
+
+    def _grow(self, weight: int) -> None:
+        self.count += 1
+        self.weight += weight
 
     def _tolerated(self, size: int) -> float:
         """Return how much a message may differ from a group of *size*."""
         return size * self._tolerance / 100 if self._percent else self._tolerance
 
-    def _cells(self, size: int) -> tuple[int, int]:
-        """Return the first and the last cell of the groups that *size* may be alike to."""
+    def _cells(self, size: int, own: int) -> tuple[int, int]:
+        """Return the first and the last cell of the groups that *size* may be alike to.
+
+        Its *own* is one of them.
+        """
         tolerance = self._tolerance
         if not self._percent:
             return self._cell(size - tolerance), self._cell(size + tolerance)
         if not self._log_width:
-            return self._cell(size), self._cell(size)
+            return own, own
         # a hair further than it must be, for what floating point rounds away
         least, most = size / (1 + tolerance / 100), size / (1 - tolerance / 100)
         return self._cell(least * (1 - 1e-9)), self._cell(most * (1 + 1e-9))
@@ -174,7 +213,7 @@ class Grid:
             assert groups
             assert len({group.serial for group in groups}) == len(groups)
             for group in groups:
-                assert place.key == self._found(place.scope, group)[0]
+                assert place.key == f"{place.scope}\n{self._cell(group.size)}"
             count += len(groups)
             weight += _weight(place.key, pack(groups))
         assert (count, weight) == (self.count, self.weight)
