@@ -5,7 +5,7 @@ sorts them into new buckets; a change of what is counted starts them empty.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,8 @@ from policyd.aup.policy import SCOPES, Count, LikenessBy, Limit, Policy
 from policyd.aup.series import Kept, Series
 from policyd.clock import WallTime
 from policyd.content.campaigns import Campaigns
-from policyd.counting.counters import Bucket, BucketCounter, Counter, DistinctCounter, SumCounter
+from policyd.counting.changes import Bucket, Taken
+from policyd.counting.counters import BucketCounter, Counter, DistinctCounter, SumCounter
 from policyd.counting.first_time import FirstTimeCounter
 from policyd.counting.window import bucket_width
 
@@ -112,16 +113,17 @@ class Counts:
         """Return what was counted since the last call."""
         self.tidy(now, 0)
         limits = {name: counter.take() for name, _, counter in self._parts()}
-        groups = {name: one.take() for name, one in self.alike().items()}
         # were the bucket that of now, after a step of the clock it would outlive them
-        return self._series(now, limits, groups, min(self._joined, now))
+        end = _end_of(min(self._joined, now))
+        groups = {name: Taken([(end, one.take())]) for name, one in self.alike().items()}
+        return self._series(now, {**limits, **groups})
 
     def whole(self, now: WallTime) -> Kept:
         """Return all that is counted."""
         self.tidy(now, 0)
         limits = {name: counter.whole() for name, _, counter in self._parts()}
-        groups = {name: one.whole() for name, one in self.alike().items()}
-        return self._series(now, limits, groups, now)
+        groups = {name: [Bucket(_end_of(now), one.whole())] for name, one in self.alike().items()}
+        return self._series(now, {**limits, **groups})
 
     def restore(self, kept: Kept, now: WallTime) -> list[str]:
         """Take what *take* or *whole* gave, into empty counters; return the ids left empty."""
@@ -198,27 +200,17 @@ class Counts:
             for part, one in counter.parts():
                 yield f"{LIMIT} {limit}{part}", limit, one
 
-    def _series(
-        self,
-        now: WallTime,
-        limits: dict[str, list[Bucket]],
-        groups: dict[str, dict[str, bytes]],
-        prolonged: WallTime,
-    ) -> Kept:
-        """Return the changes or contents of *limits* and of *groups*, *prolonged* when that says.
-
-        Or some of them before that.
-        """
+    def _series(self, now: WallTime, buckets: Mapping[str, Sequence[Bucket]]) -> Kept:
+        """Return the *buckets* of each series as what it is."""
         series: dict[str, Series] = {}
         for name, limit, counter in self._parts():
             oldest, latest = counter.timeline.oldest(now), counter.timeline.latest(now)
-            series[name] = Series(self._meanings[limit], oldest, latest, limits[name])
-        for name, entries in groups.items():
+            series[name] = Series(self._meanings[limit], oldest, latest, buckets[name])
+        for name in self.alike():
             kind, scope = name.split()
-            buckets = [Bucket(_end_of(prolonged), entries)] if entries else []
             oldest = now - self._lives[scope]
             meaning = "size" if kind == LIKENESS else "content"
-            series[name] = Series(meaning, oldest, _end_of(now), buckets)
+            series[name] = Series(meaning, oldest, _end_of(now), buckets[name])
         return series
 
     def _check(self) -> None:

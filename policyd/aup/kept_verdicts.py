@@ -11,7 +11,7 @@ from typing import Final
 
 from policyd.aup.series import Series
 from policyd.clock import Instant, MonotonicTime, WallTime
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.protocol.reply import PASS, Verdict, reply
 from policyd.protocol.request import Request
 

@@ -29,7 +29,8 @@ from policyd.aup.series import Kept, Series
 from policyd.aup.suspensions import Suspensions
 from policyd.aup.wording import duration
 from policyd.clock import WallTime
-from policyd.counting.counters import Bucket, Claim, DistinctCounter
+from policyd.counting.changes import Bucket
+from policyd.counting.counters import Claim, DistinctCounter
 from policyd.counting.distinct import Hasher
 
 SERIES: Final = "ladder"

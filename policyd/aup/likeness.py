@@ -16,6 +16,7 @@ from typing import Final
 from policyd.aup.likeness_grid import Grid, Group, Place, Spot, pack, unpack
 from policyd.aup.policy import Likeness, LikenessBy
 from policyd.clock import WallTime
+from policyd.counting.changes import Changes
 from policyd.oldest_first import OldestFirst
 
 EVERYTHING: Final = "any"
@@ -36,9 +37,7 @@ class Groups:
         self._moving: Iterator[Place] = iter(())
         self._waste: list[dict[str, bytes]] = []  # of grids that are of no more use
         self._next_serial = 1
-        # by serial; an object for each change would be one more for the garbage collector
-        self._changes: dict[int, bytes] = {}
-        self._changed_in: dict[int, str] = {}
+        self._changes = Changes()
         self._tidied: Iterator[Place] = iter(())
         self._eviction: OldestFirst[Place] = OldestFirst()
         self._asked: tuple[str, int, WallTime] | None = None  # what is found is joined next
@@ -90,8 +89,7 @@ class Groups:
         if not serial:
             serial = self._next_serial
             self._next_serial += 1
-        self._changes[serial] = self._grid.prolong(spot, serial, now)
-        self._changed_in[serial] = scope
+        self._changes.note(scope, self._grid.prolong(spot, serial, now))
         if self._next_grid is not None:
             self._next_grid.put(scope, Group(spot.size, serial, now))
         return str(serial)
@@ -137,13 +135,13 @@ class Groups:
                     evicted += 1
         return evicted
 
-    def take(self) -> dict[str, bytes]:
-        """Return, by scope and packed, the groups opened or prolonged since the last call."""
-        found: dict[str, list[bytes]] = {}
-        for serial, packed in self._changes.items():
-            found.setdefault(self._changed_in[serial], []).append(packed)
-        self._changes, self._changed_in = {}, {}
-        return {scope: b"".join(groups) for scope, groups in found.items()}
+    def take(self) -> Changes:
+        """Return, by scope and packed, the groups opened or prolonged since the last call.
+
+        A group may be there several times; it is what the last of them says.
+        """
+        changes, self._changes = self._changes, Changes()
+        return changes
 
     def whole(self) -> dict[str, bytes]:
         """Return all groups, by scope and packed."""
@@ -176,9 +174,6 @@ class Groups:
         self._grid.remove(place.scope, group)
         if self._next_grid is not None:
             self._next_grid.remove(place.scope, group)
-        # nor is it to be kept: it would live again if the clock were stepped back
-        if self._changes.pop(group.serial, None) is not None:
-            del self._changed_in[group.serial]
 
     def _move(self, at_most: int) -> None:
         """Move the groups of up to *at_most* cells on their way into another grid."""

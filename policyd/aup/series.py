@@ -8,7 +8,7 @@ ended long enough ago are needed no more.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 
 
 class Series(NamedTuple):

@@ -17,7 +17,8 @@ from policyd.aup.event import Blocked, Event, Exceeded
 from policyd.aup.ladder_rules import DAY
 from policyd.aup.series import Kept, Series
 from policyd.clock import WallTime
-from policyd.counting.counters import Bucket, Claim, SumCounter
+from policyd.counting.changes import Bucket
+from policyd.counting.counters import Claim, SumCounter
 from policyd.protocol.request import Request, Stage
 
 SERIES: Final = "tally"

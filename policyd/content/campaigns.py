@@ -18,6 +18,7 @@ from policyd.content.campaign import Campaign, pack, unpack
 from policyd.content.fingerprint import Fingerprint
 from policyd.content.index import Index
 from policyd.content.store import Store
+from policyd.counting.changes import Changes
 from policyd.oldest_first import OldestFirst
 
 _INDEXED: Final = 16
@@ -124,10 +125,14 @@ class Campaigns:
                 evicted += 1
         return evicted
 
-    def take(self) -> dict[str, bytes]:
+    def take(self) -> Changes:
         """Return, by scope and packed, the campaigns opened or prolonged since the last call."""
-        changes, self._changes = self._changes, {}
-        return {scope: pack(some.values()) for scope, some in changes.items() if some}
+        taken = Changes()
+        for scope, some in self._changes.items():
+            if some:
+                taken.note(scope, pack(some.values()))
+        self._changes = {}
+        return taken
 
     def whole(self) -> dict[str, bytes]:
         """Return all campaigns, by scope and packed."""

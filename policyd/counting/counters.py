@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from policyd.clock import WallTime
 from policyd.counting.bounds import USUAL, Bounds
+from policyd.counting.changes import Bucket, Changes, Taken
 from policyd.counting.distinct import WindowMembers
 from policyd.counting.runs import HASH_SIZE
 from policyd.counting.sums import WindowSums
@@ -52,17 +53,6 @@ class Figures(NamedTuple):
     def total(self) -> int:
         """What the usage would come to."""
         return self.used + self.reserved + self.asked
-
-
-Entries = dict[str, int] | dict[str, bytes]
-"""What is kept of each key: a sum, or the hashed members one after the other."""
-
-
-class Bucket(NamedTuple):
-    """What was counted in a bucket that ends at *end*, or a part of it."""
-
-    end: float
-    entries: Entries
 
 
 class Counter(ABC):
@@ -163,17 +153,17 @@ class BucketCounter(Counter):
     """Counts that are kept by themselves, bucket by bucket; also what changed since last taken."""
 
     def __init__(self) -> None:
-        self._changes: dict[int, Entries] = {}
+        self._changes: dict[int, Changes] = {}
         self._eviction: OldestFirst[str] = OldestFirst()
 
     def parts(self) -> Iterator[tuple[str, "BucketCounter"]]:
         yield "", self
 
-    def take(self) -> list[Bucket]:
+    def take(self) -> Taken:
         """Return what was counted since the last call, oldest first."""
         changes, self._changes = self._changes, {}
         live = self.timeline.open_numbers()
-        return [Bucket(self.timeline.end(n), changes[n]) for n in sorted(changes) if n in live]
+        return Taken([(self.timeline.end(n), changes[n]) for n in sorted(changes) if n in live])
 
     @abstractmethod
     def whole(self) -> list[Bucket]:
@@ -203,8 +193,15 @@ class BucketCounter(Counter):
 
     def forget(self, key: str) -> None:
         self.usage.forget(key)
-        for entries in self._changes.values():
-            entries.pop(key, None)
+        for changes in self._changes.values():
+            changes.note(key, 0)
+
+    def _change(self, number: int, key: str, value: int | bytes) -> None:
+        """Note what was counted in the bucket *number*."""
+        changes = self._changes.get(number)
+        if changes is None:
+            changes = self._changes[number] = Changes()
+        changes.note(key, value)
 
     def _forget_changes(self) -> None:
         """Forget what nobody took and is out of the window."""
@@ -215,8 +212,6 @@ class BucketCounter(Counter):
 
 class SumCounter(BucketCounter):
     """Counts of messages, recipients or bytes."""
-
-    _changes: dict[int, dict[str, int]]  # type: ignore[assignment]
 
     def __init__(self, window: float) -> None:
         super().__init__()
@@ -245,10 +240,7 @@ class SumCounter(BucketCounter):
         if amount:
             number = self.timeline.current(now)
             self._sums.add(number, key, amount)
-            changes = self._changes.get(number)
-            if changes is None:
-                changes = self._changes[number] = {}
-            changes[key] = changes.get(key, 0) + amount
+            self._change(number, key, amount)
 
     def reserve(self, claim: Claim) -> None:
         if claim.amount:
@@ -282,8 +274,6 @@ class DistinctCounter(BucketCounter):
     already, is no further one. Unions are worked out when asked for; a limit that reserves never
     lets more be held than its maximum.
     """
-
-    _changes: dict[int, dict[str, bytes]]  # type: ignore[assignment]
 
     def __init__(self, window: float, bounds: Bounds = USUAL) -> None:
         super().__init__()
@@ -321,11 +311,7 @@ class DistinctCounter(BucketCounter):
         number = self.timeline.current(now)
         added = self._members.add(number, key, claim.members)
         if added:
-            changes = self._changes.get(number)
-            if changes is None:
-                changes = self._changes[number] = {}
-            before = changes.get(key)
-            changes[key] = added if before is None else before + added
+            self._change(number, key, added)
 
     def reserve(self, claim: Claim) -> None:
         held = self._held.setdefault(claim.key, {})

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Collection
 from typing import Final, cast
 
-from policyd.counting.counters import Entries
+from policyd.counting.changes import Entries
 
 _FRAME: Final = struct.Struct("<4sI")
 _SIZES: Final = struct.Struct("<II")

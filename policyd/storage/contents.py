@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from policyd.aup.series import Kept, Series
 from policyd.aup.transaction import TransactionState
-from policyd.counting.counters import Bucket, Entries
+from policyd.counting.changes import Bucket, Entries
 from policyd.storage.codec import decode, encode
 from policyd.storage.complaint import reason
 from policyd.storage.rows import CorruptError, Row, Rows

@@ -20,7 +20,7 @@ from policyd.aup.series import Series
 from policyd.aup.transaction import TransactionState
 from policyd.clock import WallTime
 from policyd.content import campaign
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.counting.runs import HASH_SIZE
 from policyd.storage import rows
 from policyd.storage.complaint import reason

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from policyd.aup.address import fold_address
 from policyd.aup.counts import LIKENESS, LIKENESS_CONTENT, LIMIT
 from policyd.aup.ladder import SERIES as LADDER
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.counting.distinct import Hasher
 from policyd.counting.runs import HASH_SIZE
 from policyd.storage.contents import Contents

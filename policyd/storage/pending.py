@@ -5,7 +5,7 @@ from math import inf
 from typing import Final
 
 from policyd.aup.series import Forget, Kept, Series
-from policyd.counting.counters import Bucket, Entries
+from policyd.counting.changes import Bucket, Entries
 
 MOST: Final = 3_000_000
 """Entries; half a gigabyte or so."""

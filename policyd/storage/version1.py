@@ -12,7 +12,7 @@ from math import inf
 
 from policyd.aup.likeness_grid import Group, pack
 from policyd.aup.series import Series
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.storage.codec import CodecError
 from policyd.storage.contents import Contents
 

@@ -7,7 +7,7 @@ from conftest import Lower
 from policyd.aup import kept_verdicts
 from policyd.aup.kept_verdicts import KEPT_FOR, KeptVerdicts
 from policyd.clock import Instant, MonotonicTime, WallTime
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.protocol.reply import PASS, Verdict
 
 REFUSAL = Verdict("REJECT", "5.7.1", "no")

@@ -204,10 +204,10 @@ def test_a_restart_brings_back_what_was_taken_and_no_more(make: Make) -> None:
     counter, again = make(3600), make(3600)
     counter.commit(claim("alice", 3), at(0))
     counter.commit(claim("bob", 2), at(0))
-    kept = counter.take()
+    kept = list(counter.take())
     in_order(counter, 10, FAR)
     counter.commit(claim("alice", 3), at(10))
-    kept += counter.take()
+    kept += list(counter.take())
     again.restore(kept, at(10))
     again._check()
     alice = {SumCounter: 6, DistinctCounter: 3}[type(again)]

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from policyd.aup.series import Kept, Series
 from policyd.aup.transaction import TransactionState
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.counting.runs import HASH_SIZE
 from policyd.storage import recovery
 from policyd.storage.contents import Contents

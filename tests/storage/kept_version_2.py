@@ -8,7 +8,7 @@ from math import inf
 
 from policyd.aup.series import Kept, Series
 from policyd.aup.transaction import TransactionState
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 
 START = 1_799_971_200.0
 SECRET = bytes(range(32))

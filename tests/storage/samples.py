@@ -11,7 +11,7 @@ from policyd.aup.series import Kept, Series
 from policyd.aup.transaction import TransactionState
 from policyd.clock import WallTime
 from policyd.content import campaign
-from policyd.counting.counters import Bucket, Entries
+from policyd.counting.changes import Bucket, Entries
 from policyd.counting.distinct import Hasher
 from policyd.storage.contents import Contents
 from policyd.storage.files import connect

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from policyd.counting.counters import Entries
+from policyd.counting.changes import Entries
 from policyd.storage import codec
 from policyd.storage.codec import CodecError, decode
 

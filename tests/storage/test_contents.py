@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from storage.samples import SECRET, TRANSACTION, contents, execute, open_rows
 
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.storage import recovery
 from policyd.storage.codec import decode
 from policyd.storage.contents import Contents, parts, read, transaction, transaction_text

@@ -14,7 +14,7 @@ from policyd.aup.series import Series
 from policyd.aup.transaction import TransactionState
 from policyd.clock import WallTime
 from policyd.content import campaign
-from policyd.counting.counters import Bucket
+from policyd.counting.changes import Bucket
 from policyd.storage.contents import LEDGERS, Contents
 from policyd.storage.dump import DumpError, dump, load
 

@@ -8,7 +8,7 @@ import pytest
 from storage.samples import NOW, found_in, kept_in, open_store
 
 from policyd.aup.series import Kept, Series
-from policyd.counting.counters import Bucket, Entries
+from policyd.counting.changes import Bucket, Entries
 from policyd.storage.rows import Rows
 from policyd.storage.store import Store
 from policyd.storage.writer import Writer
