@@ -1,6 +1,6 @@
 """The policy service on the wire: dialogues, joined to transports."""
 
-from collections.abc import Callable
+from socket import socket
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,12 +18,12 @@ class PolicyServer(PostfixConnection):
     """One connection on which Postfix asks."""
 
     factory: "PolicyService"
-    _send_some: Callable[[bytes], object] | None = None
+    _socket: socket | None = None  # as long as nothing waits to be sent
 
     def connectionMade(self) -> None:
         """Get to know who asks."""
         super().connectionMade()
-        self._send_some = getattr(self.transport, "writeSomeData", None)
+        self._socket = self.transport.getHandle()
         peer = self.transport.getPeer()
         host, port = (peer.host, str(peer.port)) if self.is_tcp else ("unix", "")
         self._dialogue = Dialogue(self.factory.answering, host, port)
@@ -39,7 +39,7 @@ class PolicyServer(PostfixConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         """Let go of the transaction."""
-        self._send_some = None
+        self._socket = None
         self.factory.servers.discard(self)
         self._dialogue.lost()
 
@@ -58,13 +58,15 @@ class PolicyServer(PostfixConnection):
 
         A peer that does not take all of it gets the rest, and what comes later, when it can.
         """
-        if self._send_some is not None:
-            sent = self._send_some(replies)
+        if self._socket is not None:
+            try:
+                sent = self._socket.send(replies)
+            except OSError:
+                sent = 0  # the transport will meet it again, if it is more than no room
             if sent == len(replies):
                 return
-            self._send_some = None
-            if isinstance(sent, int):  # and not an error, which the transport will meet again
-                replies = replies[sent:]
+            self._socket = None
+            replies = replies[sent:]
         self.transport.write(replies)
 
 

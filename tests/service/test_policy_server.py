@@ -38,6 +38,13 @@ class Wire(StringTransport):
         self.writes: list[bytes] = []
         self.options: dict[str, bool] = {}
 
+    def getHandle(self) -> "Wire":  # noqa: N802 - Twisted's name
+        return self
+
+    def send(self, data: bytes) -> int:
+        self.write(data)
+        return len(data)
+
     def write(self, data: bytes) -> None:
         self.writes.append(data)
         super().write(data)
@@ -384,6 +391,24 @@ def test_what_is_answered_in_one_turn_is_sent_at_its_end() -> None:
     assert also_told.writes == [DUNNO] * 2
 
 
+@pytest.mark.parametrize(("taken", "rest"), [(0, DUNNO), (5, DUNNO[5:]), (None, DUNNO)])
+def test_what_a_socket_does_not_take_is_the_transports(taken: int | None, rest: bytes) -> None:
+    sent: list[bytes] = []
+
+    def send(data: bytes) -> int:
+        sent.append(data)
+        if taken is None:
+            raise BlockingIOError
+        return taken
+
+    server, wire = House().connect()
+    wire.send = send  # type: ignore[method-assign]
+    server.dataReceived(asked())
+    assert (sent, wire.writes) == ([DUNNO], [rest])
+    server.dataReceived(asked())  # after the rest, and not before it
+    assert (sent, wire.writes) == ([DUNNO], [rest, DUNNO])
+
+
 def test_none_waits_for_more_than_some_others() -> None:
     turn = Clock()
     house = House(turn=turn)
@@ -414,7 +439,7 @@ def test_a_connection_that_is_lost_in_the_turn_holds_up_no_other() -> None:
     turn = Clock()
     house = House(turn=turn)
     (gone, lost), (server, wire) = house.connect(), house.connect()
-    gone._send_some = lambda _: pytest.fail("there is no socket any more")
+    lost.send = lambda _: pytest.fail("there is no socket any more")  # type: ignore[method-assign]
     gone.dataReceived(asked())
     server.dataReceived(asked())
     lost.connected = False
