@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from policyd.aup.policy import Likeness
 from policyd.clock import WallTime
-from policyd.counting.shards import SHARDS, Shards
+from policyd.counting.shards import Shards
 
 _GROUP: Final = struct.Struct("<QQd")
 _WIDTH: Final = 4
@@ -104,7 +104,7 @@ class Grid:
         for cell in range(least, most + 1):
             if cell != own:
                 key = f"{scope}\n{cell}"
-                packed = self.cells.dicts[hash(key) % SHARDS].get(key)
+                packed = self.cells.of(key).get(key)
                 if packed is not None:
                     self._search(spot, key, packed, size, now - life)
         return spot
@@ -116,7 +116,7 @@ class Grid:
         """
         packed, at = spot.packed, spot.at
         new = _GROUP.pack(spot.size, serial, now)
-        cells = self.cells.dicts[hash(spot.key) % SHARDS]
+        cells = self.cells.of(spot.key)
         if not packed:
             cells[spot.key] = new
             self._grow(_CELL + len(spot.key) + _GROUP.size)
@@ -158,7 +158,7 @@ class Grid:
     def _spot(self, scope: str, cell: int, size: int) -> Spot:
         """Return where in its *cell* a group of *size* would be opened."""
         key = f"{scope}\n{cell}"
-        return Spot(key, self.cells.dicts[hash(key) % SHARDS].get(key, b""), size)
+        return Spot(key, self.cells.of(key).get(key, b""), size)
 
     def _search(self, spot: Spot, key: str, packed: bytes, size: int, ended: float) -> None:
         """Let *spot* be at the nearest group, if that is in *packed*, the cell with that *key*."""

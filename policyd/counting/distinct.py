@@ -25,7 +25,6 @@ from policyd.counting.runs import (
     start_of,
     without,
 )
-from policyd.counting.shards import SHARDS
 from policyd.counting.usage import RUN, Usage
 
 _STEPS: Final = 5
@@ -66,7 +65,7 @@ class WindowMembers(Usage):
 
     def sum_from(self, key: str, number: int) -> int:
         """Return how many members *key* has in the live bucket *number* and those after it."""
-        run = self._runs.dicts[hash(key) % SHARDS].get(key)
+        run = self._runs.of(key).get(key)
         if run is not None:
             return (len(run) - start_of(run, number)) // ENTRY
         pieces = self._pieces.get(key) if self._pieces else None
@@ -114,7 +113,7 @@ class WindowMembers(Usage):
         """
         if self._pieces and key in self._pieces:
             return self._add_to_pieces(number, key, members)
-        runs = self._runs.dicts[hash(key) % SHARDS]
+        runs = self._runs.of(key)
         run = runs.get(key)
         grown, added, _ = self._added(number, run or b"", members)
         if added:

@@ -9,7 +9,6 @@ import struct
 from typing import Final
 
 from policyd.counting.runs import ENTRY, is_live, number_at, start_of
-from policyd.counting.shards import SHARDS
 from policyd.counting.usage import RUN, Usage
 
 _ENTRY: Final = struct.Struct("<QI")
@@ -26,7 +25,7 @@ class WindowSums(Usage):
 
     def sum_from(self, key: str, number: int) -> int:
         """Return what *key* comes to in the live bucket *number* and those after it."""
-        run = self._runs.dicts[hash(key) % SHARDS].get(key)
+        run = self._runs.of(key).get(key)
         if run is None:
             return 0
         size = len(run)
@@ -54,7 +53,7 @@ class WindowSums(Usage):
 
     def add(self, number: int, key: str, amount: int) -> None:
         """Add *amount* to *key* in the bucket *number*, the latest that there is."""
-        runs = self._runs.dicts[hash(key) % SHARDS]
+        runs = self._runs.of(key)
         run = runs.get(key)
         number &= _NUMBERS
         if run is None:

@@ -13,11 +13,14 @@ from typing import Final
 
 from policyd.clock import WallTime
 from policyd.counting.runs import ENTRY, number_at, start_of
-from policyd.counting.shards import SHARDS, Shards
+from policyd.counting.shards import Shards
 from policyd.counting.window import Timeline
 
 RUN: Final = 150
 """Bytes that a run takes beside its entries and the characters of its key, about."""
+
+_SOME: Final = 256
+"""Keys that are listed together."""
 
 _WALKS: Final = 16
 """Walks in one window at most: what has left it takes memory for so much of it longer."""
@@ -75,7 +78,7 @@ class Usage(ABC):
 
     def forget(self, key: str) -> None:
         """Forget all there is of *key*."""
-        runs = self._runs.dicts[hash(key) % SHARDS]
+        runs = self._runs.of(key)
         run = runs.pop(key, None)
         if run is not None:
             self._weight -= RUN + len(key) + len(run)
@@ -106,7 +109,7 @@ class Usage(ABC):
 
     def keys(self) -> Iterator[str]:
         """Yield all keys; what comes meanwhile may be missing."""
-        for keys in self.slices(SHARDS):
+        for keys in self.slices(_SOME):
             yield from keys
 
     def buckets(self) -> dict[int, dict[str, int]]:
@@ -133,7 +136,7 @@ class Usage(ABC):
     def _keep(self, key: str, before: bytes, after: bytes) -> None:
         """Let the run of *key*, which is as *before*, be what is left of it *after*."""
         if after:
-            self._runs.dicts[hash(key) % SHARDS][key] = after
+            self._runs.of(key)[key] = after
             self._weight += len(after) - len(before)
         else:
             self.forget(key)
