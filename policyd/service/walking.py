@@ -32,12 +32,14 @@ class Walks:
         """
         await self._one_at_a_time.acquire()
         try:
-            seen = 0
+            seen = in_turn = 0
             for keys in counter.usage.slices(AT_ONCE):
+                if in_turn + len(keys) > AT_ONCE:
+                    await self._next_turn()
+                    in_turn = 0
                 look(keys)
                 seen += len(keys)
-                if len(keys) == AT_ONCE or seen % AT_ONCE < len(keys):
-                    await self._next_turn()
+                in_turn += len(keys)
             return seen
         finally:
             self._one_at_a_time.release()

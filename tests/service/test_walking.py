@@ -49,8 +49,8 @@ def test_a_turn_sees_no_more_than_it_can() -> None:
     clock.advance(0)
     assert done == [10_000]
     assert sum(clock.turns) + clock.seen == 10_000
-    assert max(clock.turns) <= AT_ONCE + 100
-    assert len(clock.turns) == 5
+    assert max(*clock.turns, clock.seen) <= AT_ONCE
+    assert min(clock.turns) > AT_ONCE / 2
 
 
 def test_one_walk_at_a_time() -> None:
