@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
-
-from .strace import need_strace
+from excuse import unable
 
 _SIZE: Final = "4m"
 _BLOCK: Final = 65536
@@ -42,15 +40,11 @@ class SmallDisk:
 
 @contextmanager
 def mounted(path: Path) -> Iterator[SmallDisk]:
-    """Mount a small disk on the directory *path*.
-
-    Where that is not permitted skip the test: errors that strace injects stand in for it.
-    """
+    """Mount a small disk on the directory *path*."""
     words = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE},mode=0700", "tmpfs", path]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        need_strace()
-        pytest.skip(f"nothing can be mounted, errors are injected instead: {done.stderr.strip()}")
+        unable(f"nothing can be mounted: {done.stderr.strip()}")
     try:
         yield SmallDisk(path)
     finally:
